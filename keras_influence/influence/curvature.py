@@ -1,0 +1,122 @@
+"""The curvature of an objective, as operators for the solvers."""
+
+from keras import ops
+
+from keras_influence.influence import derivatives
+from keras_influence.influence.last_layer import (
+    LastLayerCurvature,
+    LastLayerObjective,
+)
+from keras_influence.influence.objective import Objective
+from keras_influence.solvers import Operator
+
+
+class ObjectiveCurvature(Operator):
+    """Base class: the curvature of one `Objective` at its parameters."""
+
+    def __init__(self, objective: Objective):
+        super().__init__(objective.size, objective.dtype)
+        self.objective = objective
+
+    def penalty_product(self, tangents: list) -> list:
+        """The Hessian of the regularisers applied to a direction."""
+        return derivatives.hvp(
+            self.objective.penalty, self.objective.parameters, tangents
+        )
+
+
+class Hessian(ObjectiveCurvature):
+    """`H = ∇² L(θ)` by forward-over-reverse differentiation.
+
+    Reference: `H` of Eq. 6.
+    """
+
+    def matvec(self, vector):
+        """One Hessian-vector product."""
+        objective = self.objective
+        return objective.flatten(
+            derivatives.hvp(
+                objective, objective.parameters, objective.unflatten(vector)
+            )
+        )
+
+
+class GaussNewton(ObjectiveCurvature):
+    """`Jᵀ W J` with `W` the loss's Hessian at the outputs.
+
+    Positive semi-definite for every loss that is convex in the outputs, also
+    where the network makes the Hessian indefinite.
+
+    Reference: Schraudolph, "Fast curvature matrix-vector products", 2002.
+    """
+
+    def matvec(self, vector):
+        """One Gauss-Newton product: forward, through the loss, back."""
+        objective = self.objective
+        tangents = objective.unflatten(vector)
+        outputs = objective.outputs(objective.parameters)
+        directions = derivatives.jvp(
+            objective.outputs, objective.parameters, tangents
+        )
+        cotangents = derivatives.hvp(_weighted(objective), outputs, directions)
+        product = derivatives.vjp(
+            objective.outputs, objective.parameters, cotangents
+        )
+        return objective.flatten(product) + objective.flatten(
+            self.penalty_product(tangents)
+        )
+
+
+class OuterProduct(ObjectiveCurvature):
+    """`Σ_n w_n g_n g_nᵀ`, the empirical Fisher matrix, without the `g_n`.
+
+    Reference: Larsen et al. in table A1.
+    """
+
+    def matvec(self, vector):
+        """One JVP to `⟨g_n, v⟩`, one VJP back."""
+        objective = self.objective
+        cotangents = [
+            term.weights * derivative
+            for term, derivative in zip(
+                objective.terms,
+                objective.directional_derivatives(vector),
+                strict=True,
+            )
+        ]
+        product = derivatives.vjp(
+            objective.losses, objective.parameters, cotangents
+        )
+        return objective.flatten(product) + objective.flatten(
+            self.penalty_product(objective.unflatten(vector))
+        )
+
+
+def operator(objective: Objective, curvature: str | None) -> Operator | None:
+    """The operator of an objective's curvature.
+
+    Args:
+        objective: an `Objective`; one of the last layer has a closed form.
+        curvature: `"hessian"`, `"gauss_newton"`, `"outer_product"` or `None`.
+
+    Returns:
+        An `Operator`, or `None` for the identity.
+    """
+    if curvature is None:
+        return None
+    if isinstance(objective, LastLayerObjective):
+        # The outputs are linear in the parameters: Gauss-Newton is exact.
+        return LastLayerCurvature(objective, curvature == "outer_product")
+    return {
+        "hessian": Hessian,
+        "gauss_newton": GaussNewton,
+        "outer_product": OuterProduct,
+    }[curvature](objective)
+
+
+def _weighted(objective):
+    """`Σ_terms Σ_n w_n loss(outputs)_n` as a function of the outputs."""
+    return lambda outputs: sum(
+        ops.sum(term.weights * term.loss(z))
+        for term, z in zip(objective.terms, outputs, strict=True)
+    )

@@ -1,0 +1,98 @@
+"""Derivatives along a direction, for any Keras layer."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+def jvp(function, primals: list, tangents: list):
+    """The derivative of a function's outputs along one direction.
+
+    Runs in forward mode, at about the price of one gradient; where an op of
+    the function has no forward mode (recurrent layers in graphs), by
+    differentiating twice in reverse mode.
+
+    Args:
+        function: callable from a list like `primals` to a nest of tensors.
+        primals: list of tensors, where to differentiate.
+        tangents: list of tensors of the primals' shapes, the direction.
+
+    Returns:
+        A nest of tensors like the function's outputs.
+    """
+    try:
+        return _forward_mode(function, primals, tangents)
+    except (LookupError, NotImplementedError, TypeError, AttributeError):
+        return _double_reverse(function, primals, tangents)
+
+
+def _forward_mode(function, primals, tangents):
+    with tf.autodiff.ForwardAccumulator(primals, tangents) as accumulator:
+        outputs = function(primals)
+    return keras.tree.map_structure(
+        lambda z: accumulator.jvp(z, tf.UnconnectedGradients.ZERO), outputs
+    )
+
+
+def _double_reverse(function, primals, tangents):
+    with tf.GradientTape(watch_accessed_variables=False) as outer:
+        with tf.GradientTape(watch_accessed_variables=False) as inner:
+            inner.watch(primals)
+            outputs = function(primals)
+        flat = keras.tree.flatten(outputs)
+        cotangents = [ops.zeros_like(z) for z in flat]
+        outer.watch(cotangents)
+        gradients = inner.gradient(
+            flat,
+            primals,
+            output_gradients=cotangents,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        product = sum(
+            ops.sum(g * t) for g, t in zip(gradients, tangents, strict=True)
+        )
+    return keras.tree.pack_sequence_as(
+        outputs,
+        outer.gradient(
+            product,
+            cotangents,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        ),
+    )
+
+
+def gradient(function, primals: list) -> list:
+    """The gradient of a scalar function, zeros where it does not depend."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(primals)
+        value = function(primals)
+    return tape.gradient(
+        value, primals, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+
+
+def hvp(function, primals: list, tangents: list) -> list:
+    """Hessian-vector product of a scalar function, forward over reverse.
+
+    Args:
+        function: callable from a list like `primals` to a scalar tensor.
+        primals: list of tensors, where to differentiate.
+        tangents: list of tensors of the primals' shapes, the vector.
+
+    Returns:
+        List of tensors of the primals' shapes.
+    """
+    return jvp(lambda x: gradient(function, x), primals, tangents)
+
+
+def vjp(function, primals: list, cotangents) -> list:
+    """The transposed Jacobian of a function applied to `cotangents`."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(primals)
+        outputs = function(primals)
+    return tape.gradient(
+        outputs,
+        primals,
+        output_gradients=cotangents,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )

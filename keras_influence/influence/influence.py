@@ -1,0 +1,124 @@
+import keras
+
+from keras_influence import solvers
+from keras_influence.influence import curvature as curvatures
+from keras_influence.influence import outer as outers
+
+CURVATURES = ("hessian", "gauss_newton", "outer_product", None)
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class Influence:
+    """How the influence of an example on the validation loss is estimated.
+
+    A few independent choices, which `InfluenceModel` uses in every update and
+    `influence_scores` uses after training:
+
+        d L(V) / d λ_u = -∇L(V)ᵀ H⁻¹ ∇l_u
+
+    Args:
+        parameters: the part of `θ` that is seen: `"last_layer"`, `"all"`, or
+            a list of layers or layer names. Defaults to `"last_layer"`.
+        curvature: `H`: `"hessian"`, `"gauss_newton"`, `"outer_product"` (the
+            empirical Fisher matrix) or `None` (the identity). Defaults to
+            `"hessian"`.
+        solver: a solver of `keras_influence.solvers`, with its damping.
+            `None` takes `Exact` with 1 % of the largest eigenvalue, or
+            `Identity` where `curvature` is `None`. Defaults to `None`.
+        outer: what the validation set judges by: `"loss"` (as the paper),
+            `"margin"` (log-odds of the true class, whose gradient does not
+            vanish on examples that are already right), or a function from
+            labels and logits to one value an example. Defaults to `"loss"`.
+
+    Example:
+    >>> influence = Influence(outer="margin")
+    >>> influence.solver.damping
+    0.01
+
+    Reference: Eq. 6 and table A1 of "Not All Unlabeled Data are Equal".
+    """
+
+    def __init__(
+        self,
+        parameters="last_layer",
+        curvature: str | None = "hessian",
+        solver: solvers.Solver | None = None,
+        outer="loss",
+    ):
+        if curvature not in CURVATURES:
+            raise ValueError(
+                f"Argument `curvature` must be one of {CURVATURES}. "
+                f"Received: curvature={curvature!r}"
+            )
+        if isinstance(parameters, str):
+            if parameters not in ("last_layer", "all"):
+                raise ValueError(
+                    "Argument `parameters` must be 'last_layer', 'all' or a "
+                    f"list of layers. Received: parameters={parameters!r}"
+                )
+        else:
+            parameters = [getattr(layer, "name", layer) for layer in parameters]
+        if not callable(outer) and outer not in ("loss", "margin"):
+            raise ValueError(
+                "Argument `outer` must be 'loss', 'margin' or a function of "
+                f"labels and logits. Received: outer={outer!r}"
+            )
+        if solver is None:
+            solver = (
+                solvers.Identity()
+                if curvature is None
+                else solvers.Exact(0.01, relative_to="largest_eigenvalue")
+            )
+        if not isinstance(solver, solvers.Solver):
+            raise ValueError(
+                "Argument `solver` must be a solver of "
+                f"`keras_influence.solvers`. Received: solver={solver!r}"
+            )
+        if curvature is None and not isinstance(solver, solvers.Identity):
+            raise ValueError(
+                "With `curvature=None` there is nothing to solve: argument "
+                f"`solver` must be `Identity()`. Received: solver={solver!r}"
+            )
+        self.parameters = parameters
+        self.curvature = curvature
+        self.solver = solver
+        self.outer = outer
+
+    def scores(self, inner, outer):
+        """Eq. 6 for every example of the inner objective.
+
+        Args:
+            inner: `Objective` of the training loss.
+            outer: `Objective` of the validation loss, same parameters.
+
+        Returns:
+            A list with one tensor `(n,)` of `-⟨v, ∇l_n⟩` for every term of the
+            inner objective, and the `Solution` that holds `v`.
+        """
+        operator = curvatures.operator(inner, self.curvature)
+        solution = self.solver.solve(operator, outer.gradient())
+        derivatives = inner.directional_derivatives(solution.vector)
+        return [-d for d in derivatives], solution
+
+    def outer_loss(self, loss):
+        """The per-example function that the validation set judges by."""
+        return outers.resolve(self.outer, loss)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, serialised."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "parameters": self.parameters,
+            "curvature": self.curvature,
+            "solver": serialize(self.solver),
+            "outer": serialize(self.outer),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Influence":
+        """An `Influence` from `get_config`'s dictionary."""
+        config = dict(config)
+        deserialize = keras.saving.deserialize_keras_object
+        for name in ("solver", "outer"):
+            config[name] = deserialize(config[name])
+        return cls(**config)

@@ -1,0 +1,101 @@
+"""The objectives of Eq. 6 on one batch, as functions of the scope."""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.influence import derivatives
+
+
+@dataclasses.dataclass
+class Term:
+    """One sum of an objective: `Σ_n weights_n · loss(outputs)_n`.
+
+    Args:
+        loss: function from head outputs of shape `(n, views, units)` to the
+            examples' losses, shape `(n,)`; example `n` depends on row `n`.
+        weights: tensor of shape `(n,)`.
+        softmax: whether the loss is the softmax cross-entropy of one view
+            against fixed targets, whose Hessian is known in closed form.
+            Defaults to `False`.
+    """
+
+    loss: Callable
+    weights: tf.Tensor
+    softmax: bool = False
+
+
+class Objective:
+    """`L(θ) = Σ_terms Σ_n w_n l_n(θ) + R(θ)` as a function of `θ` in scope.
+
+    Vectors of the scope's parameters are flat tensors of shape `(size,)`, in
+    the order of `parameters`.
+
+    Args:
+        parameters: list of float tensors, `θ` in scope.
+        outputs: function from a list like `parameters` to a list with one
+            tensor of head outputs, `(n, views, units)`, for every term.
+        terms: list of `Term`s.
+        regularization: function from a list like `parameters` to a scalar, or
+            `None`. Defaults to `None`.
+    """
+
+    def __init__(self, parameters, outputs, terms, regularization=None):
+        self.parameters = list(parameters)
+        self.outputs = outputs
+        self.terms = terms
+        self.regularization = regularization
+        self.shapes = [tuple(p.shape) for p in self.parameters]
+        self.sizes = [p.shape.num_elements() for p in self.parameters]
+        self.size = sum(self.sizes)
+        self.dtype = self.parameters[0].dtype.name
+
+    def losses(self, parameters: list) -> list:
+        """Every term's per-example losses, shape `(n,)`, without weights."""
+        return [
+            term.loss(outputs)
+            for term, outputs in zip(
+                self.terms, self.outputs(parameters), strict=True
+            )
+        ]
+
+    def __call__(self, parameters: list):
+        """The objective's value."""
+        value = sum(
+            ops.sum(term.weights * losses)
+            for term, losses in zip(
+                self.terms, self.losses(parameters), strict=True
+            )
+        )
+        return value + self.penalty(parameters)
+
+    def penalty(self, parameters: list):
+        """The regularisers' value."""
+        if self.regularization is None:
+            return ops.zeros((), self.dtype)
+        return self.regularization(parameters)
+
+    def gradient(self):
+        """`∇L(θ)` as a vector."""
+        return self.flatten(derivatives.gradient(self, self.parameters))
+
+    def directional_derivatives(self, vector) -> list:
+        """`⟨∇l_n(θ), v⟩` of every example, one tensor `(n,)` for every term."""
+        return derivatives.jvp(
+            self.losses, self.parameters, self.unflatten(vector)
+        )
+
+    def flatten(self, tensors: list):
+        """A list of tensors like `parameters` to a vector."""
+        return ops.concatenate([ops.reshape(t, (-1,)) for t in tensors])
+
+    def unflatten(self, vector) -> list:
+        """A vector to a list of tensors like `parameters`."""
+        return [
+            ops.reshape(part, shape)
+            for part, shape in zip(
+                tf.split(vector, self.sizes), self.shapes, strict=True
+            )
+        ]

@@ -1,0 +1,58 @@
+"""What the validation set judges by: the outer objective of Eq. 6."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+from keras import ops
+
+
+def margin(labels, logits):
+    """Minus the log-odds of the true class, for every example.
+
+    Its gradient does not vanish on validation examples that are already
+    right, unlike the cross-entropy's.
+
+    Args:
+        labels: integer tensor of shape `(n,)` or `(n, 1)`, or one-hot tensor
+            of shape `(n, classes)`.
+        logits: tensor of shape `(n, classes)`; one column is the logit of
+            class 1 against class 0.
+
+    Returns:
+        Tensor of shape `(n,)`.
+
+    Example:
+    >>> float(margin(np.array([0]), np.array([[2.0, 1.0]]))[0])
+    -1.0
+
+    Reference: Park et al., "TRAK: Attributing Model Behavior at Scale", 2023.
+    """
+    logits = ops.convert_to_tensor(logits)
+    classes = logits.shape[-1]
+    if classes == 1:
+        sign = 2.0 * ops.reshape(ops.cast(labels, logits.dtype), (-1,)) - 1.0
+        return -sign * logits[:, 0]
+    truth = one_hot(labels, classes, logits.dtype) > 0.5
+    true_logit = ops.sum(ops.where(truth, logits, 0.0), -1)
+    lowest = tf.as_dtype(logits.dtype).min
+    others = ops.logsumexp(ops.where(truth, lowest, logits), -1)
+    return others - true_logit
+
+
+def one_hot(labels, classes: int, dtype):
+    """Integer or one-hot labels as one-hot rows of shape `(n, classes)`."""
+    labels = ops.convert_to_tensor(labels)
+    if len(labels.shape) == 2 and labels.shape[-1] == classes:
+        return ops.one_hot(ops.argmax(labels, -1), classes, dtype=dtype)
+    labels = ops.cast(ops.reshape(labels, (-1,)), "int32")
+    return ops.one_hot(labels, classes, dtype=dtype)
+
+
+def resolve(outer, loss: Callable) -> Callable:
+    """The per-example function `(labels, logits) -> (n,)` behind a choice.
+
+    Args:
+        outer: `"loss"`, `"margin"` or such a function itself.
+        loss: the per-example loss that `"loss"` stands for.
+    """
+    return {"loss": loss, "margin": margin}.get(outer, outer)

@@ -1,0 +1,58 @@
+import keras
+from keras import ops
+
+
+class PerExampleLoss:
+    """A Keras loss as a function to one loss an example, in float32 or more.
+
+    Args:
+        loss: a `keras.losses.Loss`, a function `(y_true, y_pred)`, or a name.
+            Losses of probabilities must be made with `from_logits=True`.
+
+    Raises:
+        ValueError: if the loss expects probabilities.
+
+    Example:
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> PerExampleLoss(loss)(np.array([0]), np.array([[0.0, 0.0]])).shape
+    TensorShape([1])
+    """
+
+    def __init__(self, loss):
+        self.loss = keras.losses.get(loss)
+        if expects_probabilities(self.loss):
+            raise ValueError(
+                "Argument `loss` must be a loss of logits: weights are learned "
+                "through the network's logits. Received: "
+                f"loss={loss!r}, which expects probabilities. Make it with "
+                "`from_logits=True`, and let the network's last layer have no "
+                "softmax or sigmoid."
+            )
+
+    def __call__(self, labels, logits):
+        """Losses of shape `(n,)` from labels and logits `(n, units)`."""
+        function = getattr(self.loss, "call", self.loss)
+        labels = ops.convert_to_tensor(labels)
+        if len(labels.shape) == len(logits.shape) - 1:
+            labels = ops.expand_dims(labels, -1)
+        losses = function(labels, logits)
+        return ops.mean(ops.reshape(losses, (ops.shape(losses)[0], -1)), -1)
+
+    @property
+    def softmax(self) -> bool:
+        """Whether this is the softmax cross-entropy against fixed targets."""
+        return type(self.loss) in (
+            keras.losses.SparseCategoricalCrossentropy,
+            keras.losses.CategoricalCrossentropy,
+        )
+
+
+def expects_probabilities(loss) -> bool:
+    """Whether a Keras loss is one of probabilities instead of logits."""
+    if isinstance(loss, keras.losses.Loss):
+        return loss.get_config().get("from_logits") is False
+    return loss in (
+        keras.losses.sparse_categorical_crossentropy,
+        keras.losses.categorical_crossentropy,
+        keras.losses.binary_crossentropy,
+    )

@@ -1,0 +1,388 @@
+import contextlib
+import functools
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.influence.head import find_head
+from keras_influence.influence.influence import Influence
+from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.layers import Recording
+from keras_influence.losses import UnlabeledLoss
+from keras_influence.models.batch import Batch
+from keras_influence.models.example_weights import ExampleWeights
+from keras_influence.models.objectives import LastLayer
+from keras_influence.models.progress import Progress
+from keras_influence.models.validation_set import ValidationSet
+from keras_influence.optimizers import MAdam, RowOptimizer
+
+
+class Losses(NamedTuple):
+    """The loss of one step and what the influence needs of it.
+
+    Args:
+        total: scalar tensor, the objective.
+        logits: tensor `(labeled_size, units)`, of the labelled examples.
+        mask: tensor of shape `(unlabeled_size,)`.
+        factors: pair of tensors, the factor of every labelled and of every
+            unlabelled example's loss in `total`.
+    """
+
+    total: tf.Tensor
+    logits: tf.Tensor
+    mask: tf.Tensor
+    factors: tuple
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class InfluenceModel(keras.Model):
+    """Trains a network and, in the same `fit`, a weight for every example.
+
+    The network minimises the labelled loss plus the weighted losses of the
+    unlabelled examples. Every `inner_steps` steps the weights of the examples
+    in the batch take a step against the influence of these examples on the
+    loss of the validation set:
+
+        d L(V) / d λ_u = -∇L(V)ᵀ H⁻¹ ∇l_u
+
+    Args:
+        network: a `keras.Model` of any kind that maps inputs to logits and
+            ends in a Dense layer.
+        num_unlabeled: integer, the number of unlabelled examples; their ids
+            are `0` to `num_unlabeled - 1`.
+        initial_weight: float, where every weight starts. Defaults to `1.0`.
+        max_weight: float, the upper bound of a weight; the lower is 0. `None`
+            for no upper bound. Defaults to `2.0`.
+
+    Example:
+    >>> x = np.random.normal(size=(40, 4)).astype("float32")
+    >>> y = (x[:, 0] > 0).astype("int32")
+    >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> train = semi_supervised((x[:8], y[:8]), x[16:], batch_size=8,
+    ...                         unlabeled_ratio=1)
+    >>> model = InfluenceModel(network, num_unlabeled=24)
+    >>> model.compile(
+    ...     optimizer="sgd",
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ...     unlabeled_loss=PseudoLabel(confidence=0.6),
+    ...     validation_set=(x[8:16], y[8:16]), inner_steps=2)
+    >>> history = model.fit(train, steps_per_epoch=4, verbose=0)
+    >>> model.example_weights.shape
+    (24,)
+
+    Reference: Eq. 6 and algorithm 1 of "Not All Unlabeled Data are Equal".
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        num_unlabeled: int,
+        initial_weight: float = 1.0,
+        max_weight: float | None = 2.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(network, keras.Model):
+            raise ValueError(
+                "Argument `network` must be a `keras.Model`. Received: "
+                f"network={network!r} of type {type(network)}"
+            )
+        self.network = network
+        self.weighting = ExampleWeights(
+            num_unlabeled, initial_weight, max_weight, name="weighting"
+        )
+        self.built = network.built
+        self._head = None
+        self._updates = False
+
+    @property
+    def example_weights(self) -> np.ndarray:
+        """The weights in the order of the unlabelled data, a numpy array."""
+        return ops.convert_to_numpy(self.weighting.values)
+
+    def call(self, inputs, training=None):
+        """The network's logits."""
+        return self.network(inputs, training=training)
+
+    def compile(
+        self,
+        optimizer="sgd",
+        loss=None,
+        unlabeled_loss: UnlabeledLoss = None,
+        weight_optimizer: RowOptimizer | None = None,
+        influence: Influence | None = None,
+        validation_set=None,
+        inner_steps: int | None = 100,
+        warmup_steps: int = 0,
+        validation_draw: int = 256,
+        metrics=None,
+        **kwargs,
+    ):
+        """Configures the training of the network and of the weights.
+
+        Args:
+            optimizer: a `keras.optimizers.Optimizer` or its name, for the
+                network. Defaults to `"sgd"`.
+            loss: a Keras loss of logits, for the labelled examples.
+            unlabeled_loss: a `keras_influence.losses.UnlabeledLoss`.
+            weight_optimizer: a `keras_influence.optimizers.RowOptimizer`, for
+                the weights. `None` takes `MAdam(0.01)`. Defaults to `None`.
+            influence: a `keras_influence.Influence`. `None` takes the
+                default one. Defaults to `None`.
+            validation_set: tuple `(x, y)` of arrays or a `tf.data.Dataset` of
+                single examples: what the weights are judged by. It is kept in
+                memory, is not saved with the model, and is not `fit`'s
+                `validation_data`.
+            inner_steps: integer, network steps for every step of the weights.
+                `None` keeps the weights constant. Defaults to `100`.
+            warmup_steps: integer, network steps before the weights move.
+                Defaults to `0`.
+            validation_draw: integer, how many validation examples judge one
+                update. Defaults to `256`.
+            metrics: Keras metrics of the labelled examples. Defaults to
+                `None`.
+            **kwargs: as for `keras.Model.compile`.
+        """
+        if not isinstance(unlabeled_loss, UnlabeledLoss):
+            raise ValueError(
+                "Argument `unlabeled_loss` must be a "
+                "`keras_influence.losses.UnlabeledLoss`. Received: "
+                f"unlabeled_loss={unlabeled_loss!r}"
+            )
+        if weight_optimizer is None:
+            weight_optimizer = MAdam(0.01)
+        if not isinstance(weight_optimizer, RowOptimizer):
+            raise ValueError(
+                "Argument `weight_optimizer` must be a "
+                "`keras_influence.optimizers.RowOptimizer`, such as `MAdam`: "
+                "other optimizers move the weights of examples that are not "
+                f"in the batch. Received: weight_optimizer={weight_optimizer!r}"
+            )
+        if (inner_steps is not None and inner_steps < 1) or warmup_steps < 0:
+            raise ValueError(
+                "Argument `inner_steps` must be an integer >= 1 or None, and "
+                "`warmup_steps` an integer >= 0. Received: "
+                f"inner_steps={inner_steps}, warmup_steps={warmup_steps}"
+            )
+        optimizer = keras.optimizers.get(optimizer)
+        self.per_example_loss = PerExampleLoss(loss)
+        super().compile(
+            optimizer=optimizer,
+            loss=self.per_example_loss.loss,
+            metrics=metrics,
+            **kwargs,
+        )
+        self.unlabeled_loss = unlabeled_loss
+        self.weight_optimizer = weight_optimizer
+        self.weight_optimizer.bounds = self.weighting.bounds
+        self.influence = influence or Influence()
+        self.inner_steps = inner_steps
+        self.warmup_steps = warmup_steps
+        self.validation_draw = validation_draw
+        self.validation_set = validation_set
+        progress = Progress(learned=inner_steps is not None)
+        self.progress, self._progress_metrics = progress, progress.metrics
+        self._arguments = {
+            "optimizer": optimizer,
+            "loss": self.per_example_loss.loss,
+            "unlabeled_loss": unlabeled_loss,
+            "weight_optimizer": weight_optimizer,
+            "influence": self.influence,
+            "inner_steps": inner_steps,
+            "warmup_steps": warmup_steps,
+            "validation_draw": validation_draw,
+            "metrics": metrics,
+            **kwargs,
+        }
+        if self.network.built:
+            self._prepare(getattr(self.network, "_inputs_struct", None))
+
+    @property
+    def validation_set(self) -> ValidationSet | None:
+        """What the weights are judged by; set it anew after loading."""
+        return self._validation_set
+
+    @validation_set.setter
+    def validation_set(self, data):
+        if data is not None:
+            data = ValidationSet(data, self.validation_draw)
+        self._validation_set = data
+        # The compiled step holds the set it was traced with.
+        self.train_function = None
+
+    def _prepare(self, inputs):
+        """Finds the head and creates the optimizers' variables, once."""
+        if self._head is None and inputs is not None:
+            self._head = find_head(self.network, inputs)
+        self.optimizer.build(self.trainable_variables)
+        self.weight_optimizer.build([self.weighting.values])
+
+    def fit(self, x=None, y=None, **kwargs):
+        """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""
+        if self.inner_steps is not None and self.validation_set is None:
+            raise ValueError(
+                "Learning the weights needs a validation set to judge them "
+                "by. Pass `validation_set=(x, y)` to `compile()` or, after "
+                "loading a model, set `model.validation_set = (x, y)`; "
+                "`inner_steps=None` keeps the weights constant."
+            )
+        # The data set is shuffled already; Keras warns where this is `True`.
+        return super().fit(x, y, **{"shuffle": False, **kwargs})
+
+    def updates_weights(self, step: int) -> bool:
+        """Whether the weights move in step number `step` of the network."""
+        if self.inner_steps is None or step < self.warmup_steps:
+            return False
+        return (step - self.warmup_steps + 1) % self.inner_steps == 0
+
+    def make_train_function(self, force=False):
+        """Two compiled steps, with and without an update of the weights.
+
+        Which one runs is chosen here, in Python, so that plain steps carry no
+        trace of the update.
+        """
+        if self.train_function is not None and not force:
+            return self.train_function
+        make = super().make_train_function
+
+        def compiled(updates, steps):
+            make(force=True)
+            return functools.partial(
+                self._run, self.train_function, updates, steps
+            )
+
+        plain = compiled(updates=False, steps=self.steps_per_execution)
+        single = {flag: compiled(flag, steps=1) for flag in (False, True)}
+
+        def train_function(iterator):
+            first = int(self.optimizer.iterations.numpy())
+            steps = range(first, first + self.steps_per_execution)
+            updates = [self.updates_weights(step) for step in steps]
+            if not any(updates):
+                return plain(iterator)
+            logs = None
+            for flag in updates:
+                try:
+                    logs = single[flag](iterator)
+                except (StopIteration, tf.errors.OutOfRangeError):
+                    if logs is None:
+                        raise
+                    break
+            return logs
+
+        self.train_function = train_function
+        return train_function
+
+    def _run(self, function, updates, steps, iterator):
+        # Both are read while Keras traces the step, which it may do again.
+        before = self.steps_per_execution
+        self._updates, self.steps_per_execution = updates, steps
+        try:
+            return function(iterator)
+        finally:
+            self._updates, self.steps_per_execution = False, before
+
+    def train_step(self, data):
+        """One step of the network and, on update steps, of the weights."""
+        batch = Batch.from_data(data)
+        if self._head is None:
+            self._prepare(batch.x)
+        recording = Recording() if self._updates else contextlib.nullcontext()
+        with tf.GradientTape() as tape:
+            with recording:
+                logits = self.network(batch.inputs(), training=True)
+            losses = self._objective(batch, logits)
+            replicas = self.distribute_strategy.num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(losses.total / replicas)
+        gradients = tape.gradient(scaled, self.trainable_variables)
+        if self._updates:
+            self._update_weights(batch, recording, losses)
+        self.optimizer.apply_gradients(
+            zip(gradients, self.trainable_variables, strict=True)
+        )
+        self._loss_tracker.update_state(losses.total)
+        return self.compute_metrics(
+            batch.x, batch.y, losses.logits, batch.sample_weight
+        )
+
+    def _objective(self, batch, logits):
+        """`L_S + Σ_u mask_u λ_u l_u` of one batch, and its parts."""
+        logits = ops.cast(logits, self._head.kernel.dtype)
+        labeled, views = batch.split(logits)
+        step = self.optimizer.iterations
+        factors = self.unlabeled_loss.labeled_weights(batch.y, labeled, step)
+        if batch.sample_weight is not None:
+            factors *= ops.cast(batch.sample_weight, factors.dtype)
+        labeled_loss = ops.sum(
+            factors * self.per_example_loss(batch.y, labeled)
+        )
+        losses, mask = self.unlabeled_loss(views, batch.label, step)
+        weights = self.weighting(batch.index)
+        unlabeled_loss = ops.mean(mask * weights * losses)
+        self.progress.step(labeled_loss, unlabeled_loss, mask, weights)
+        return Losses(
+            total=sum(self.network.losses, labeled_loss + unlabeled_loss),
+            logits=labeled,
+            mask=mask,
+            factors=(
+                factors,
+                mask * weights / ops.cast(batch.unlabeled_size, mask.dtype),
+            ),
+        )
+
+    def _update_weights(self, batch, recording, losses):
+        """Eq. 6 for the batch, and one step of its weights."""
+        number = self.weight_optimizer.iterations
+        x, y = self.validation_set.draw(number)
+        step = self.optimizer.iterations
+        objectives = LastLayer(self.network, self._head)
+        inner = objectives.inner(
+            batch,
+            recording,
+            self.per_example_loss,
+            lambda views: self.unlabeled_loss(views, batch.label, step)[0],
+            losses.factors,
+        )
+        loss = self.influence.outer_loss(self.per_example_loss)
+        outer = objectives.outer(x, y, loss)
+        scores, solution = self.influence.scores(inner, outer)
+        hypergradient = losses.mask * scores[-1]
+        valid = solution.valid & ops.all(ops.isfinite(hypergradient))
+        # M-Adam leaves examples with a zero gradient alone.
+        hypergradient = ops.where(valid, hypergradient, 0.0)
+        self.weighting.update(self.weight_optimizer, batch.index, hypergradient)
+        self.progress.update(hypergradient, solution.residual, ~valid)
+
+    def test_step(self, data):
+        """As Keras' own, without the metrics of training."""
+        logs = super().test_step(data)
+        return {k: v for k, v in logs.items() if k not in self.progress.metrics}
+
+    def get_config(self):
+        """The constructor's arguments, serialised."""
+        return {
+            "name": self.name,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "num_unlabeled": self.weighting.num_examples,
+            "initial_weight": self.weighting.initial_weight,
+            "max_weight": self.weighting.max_weight,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """A model from `get_config`'s dictionary."""
+        network = keras.saving.deserialize_keras_object(
+            config["network"], custom_objects=custom_objects
+        )
+        return cls(**{**config, "network": network})
+
+    def get_compile_config(self):
+        """The arguments of `compile`, without the validation set."""
+        return keras.saving.serialize_keras_object(self._arguments)
+
+    def compile_from_config(self, config):
+        """Compiles from `get_compile_config`'s dictionary."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
