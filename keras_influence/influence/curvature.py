@@ -8,6 +8,7 @@ from keras_influence.influence.last_layer import (
     LastLayerObjective,
 )
 from keras_influence.influence.objective import Objective
+from keras_influence.influence.streamed import Streamed, StreamedOperator
 from keras_influence.solvers import Operator
 
 
@@ -104,6 +105,8 @@ def operator(objective: Objective, curvature: str | None) -> Operator | None:
     """
     if curvature is None:
         return None
+    if isinstance(objective, Streamed):
+        return StreamedOperator(objective, lambda o: operator(o, curvature))
     if isinstance(objective, LastLayerObjective):
         # The outputs are linear in the parameters: Gauss-Newton is exact.
         return LastLayerCurvature(objective, curvature == "outer_product")

@@ -5,12 +5,81 @@ import functools
 
 import keras
 import tensorflow as tf
+from keras import ops
 
-from keras_influence.layers import RecordingLayer
-from keras_influence.layers.recording_layer import tap
+from keras_influence.influence import scope
+from keras_influence.influence.last_layer import LastLayerObjective
+from keras_influence.influence.objective import Term
+from keras_influence.layers import BinaryLogits, RecordingLayer, tap
 
 
-def find_head(network: keras.Model, inputs) -> keras.layers.Dense:
+class Head:
+    """The last layer of a network, as an objective's parameters.
+
+    Args:
+        layer: a linear Dense layer, tapped.
+    """
+
+    def __init__(self, layer: keras.layers.Dense):
+        self.layer = layer
+
+    @property
+    def variables(self) -> list:
+        """The kernel and, where there is one, the bias."""
+        layer = self.layer
+        return [layer.kernel] + ([layer.bias] if layer.use_bias else [])
+
+    def readout(self, outputs):
+        """What the network's logits are of the layer's linear outputs."""
+        if isinstance(self.layer, RecordingLayer):
+            return self.layer.readout(outputs)
+        return outputs
+
+    def features(self, recording):
+        """What entered the layer, `(n, features)` in the kernel's dtype."""
+        calls = [r for r in recording.records if r.layer is self.layer]
+        if len(calls) != 1 or len(calls[0].inputs.shape) != 2:
+            raise ValueError(
+                "The last layer must be called once, on inputs of shape "
+                f"(batch, features). Received: layer {self.layer.name!r} with "
+                f"inputs of shapes {[tuple(r.inputs.shape) for r in calls]}. "
+                "Take `parameters='all'` for such a network."
+            )
+        return ops.cast(calls[0].inputs, self.layer.kernel.dtype)
+
+    def term(self, loss, labels, weights) -> Term:
+        """The term of labelled examples, seen in one view.
+
+        Args:
+            loss: function from labels and logits to one value an example.
+            labels: tensor with `n` rows.
+            weights: tensor of shape `(n,)`.
+        """
+        # A head that changes the number of logits has another Hessian.
+        softmax = getattr(loss, "softmax", False)
+        softmax = softmax and not isinstance(self.layer, BinaryLogits)
+        return Term(
+            lambda z: loss(labels, self.readout(z[:, 0])), weights, softmax
+        )
+
+    def objective(self, features, terms, regularized=True):
+        """The objective with these terms at the layer's present values.
+
+        Args:
+            features: list with one tensor `(n, views, features)` a term.
+            terms: list of `Term`s.
+            regularized: boolean, whether the layer's regularisers count.
+        """
+        variables = self.variables
+        return LastLayerObjective(
+            scope.values(variables),
+            features,
+            terms,
+            scope.penalty(variables) if regularized else None,
+        )
+
+
+def find_head(network: keras.Model, inputs) -> Head:
     """The Dense layer whose output is the network's output.
 
     Traces the network once, which computes nothing, and follows its output
@@ -21,7 +90,7 @@ def find_head(network: keras.Model, inputs) -> keras.layers.Dense:
         inputs: nest of tensors or `KerasTensor`s like the network's inputs.
 
     Returns:
-        The layer, which records its calls from now on.
+        The `Head`, whose layer records its calls from now on.
 
     Raises:
         ValueError: if the network does not end in a linear Dense layer.
@@ -55,7 +124,7 @@ def find_head(network: keras.Model, inputs) -> keras.layers.Dense:
             "the loss `from_logits=True`."
         )
     tap(head)
-    return head
+    return Head(head)
 
 
 def _candidates(network):

@@ -14,7 +14,10 @@ from keras_influence.layers import Recording
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models.batch import Batch
 from keras_influence.models.example_weights import ExampleWeights
-from keras_influence.models.objectives import LastLayer
+from keras_influence.models.objectives import (
+    LastLayerObjectives,
+    NetworkObjectives,
+)
 from keras_influence.models.progress import Progress
 from keras_influence.models.validation_set import ValidationSet
 from keras_influence.optimizers import MAdam, RowOptimizer
@@ -290,7 +293,9 @@ class InfluenceModel(keras.Model):
         batch = Batch.from_data(data)
         if self._head is None:
             self._prepare(batch.x)
-        recording = Recording() if self._updates else contextlib.nullcontext()
+        recording = contextlib.nullcontext()
+        if self._updates:
+            recording, objectives = Recording(), self._objectives()
         with tf.GradientTape() as tape:
             with recording:
                 logits = self.network(batch.inputs(), training=True)
@@ -299,7 +304,7 @@ class InfluenceModel(keras.Model):
             scaled = self.optimizer.scale_loss(losses.total / replicas)
         gradients = tape.gradient(scaled, self.trainable_variables)
         if self._updates:
-            self._update_weights(batch, recording, losses)
+            self._update_weights(objectives, batch, recording, losses)
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)
         )
@@ -310,7 +315,7 @@ class InfluenceModel(keras.Model):
 
     def _objective(self, batch, logits):
         """`L_S + Σ_u mask_u λ_u l_u` of one batch, and its parts."""
-        logits = ops.cast(logits, self._head.kernel.dtype)
+        logits = ops.cast(logits, self.network.trainable_variables[0].dtype)
         labeled, views = batch.split(logits)
         step = self.optimizer.iterations
         factors = self.unlabeled_loss.labeled_weights(batch.y, labeled, step)
@@ -333,12 +338,17 @@ class InfluenceModel(keras.Model):
             ),
         )
 
-    def _update_weights(self, batch, recording, losses):
+    def _objectives(self):
+        parameters = self.influence.parameters
+        if parameters == "last_layer":
+            return LastLayerObjectives(self.network, self._head)
+        return NetworkObjectives(self.network, parameters)
+
+    def _update_weights(self, objectives, batch, recording, losses):
         """Eq. 6 for the batch, and one step of its weights."""
         number = self.weight_optimizer.iterations
         x, y = self.validation_set.draw(number)
         step = self.optimizer.iterations
-        objectives = LastLayer(self.network, self._head)
         inner = objectives.inner(
             batch,
             recording,

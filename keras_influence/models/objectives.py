@@ -3,12 +3,12 @@
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence.last_layer import LastLayerObjective
 from keras_influence.influence.objective import Term
-from keras_influence.layers import BinaryLogits, Recording, RecordingLayer
+from keras_influence.influence.scope import StatelessNetwork, scope_variables
+from keras_influence.layers import Recording
 
 
-class LastLayer:
+class LastLayerObjectives:
     """Builds the objectives of the network's head.
 
     Features come from the forward pass of training; the validation set costs
@@ -16,20 +16,12 @@ class LastLayer:
 
     Args:
         network: the `keras.Model`.
-        head: its last layer, tapped.
+        head: its `Head`.
     """
 
     def __init__(self, network, head):
         self.network = network
         self.head = head
-        self.readout = (
-            head.readout if isinstance(head, RecordingLayer) else lambda z: z
-        )
-
-    @property
-    def variables(self) -> list:
-        """The head's kernel and, where it has one, its bias."""
-        return [v for v in (self.head.kernel, self.head.bias) if v is not None]
 
     def inner(self, batch, recording, loss, unlabeled_loss, weights):
         """The inner objective on the rows of the training step.
@@ -43,17 +35,16 @@ class LastLayer:
             weights: pair of tensors, the factors of the labelled and of the
                 unlabelled losses.
         """
-        features = batch.stack(self._features(recording))
 
         def over_views(outputs):
-            views = [self.readout(z) for z in tf.unstack(outputs, axis=1)]
-            return unlabeled_loss(dict(zip(batch.views, views, strict=True)))
+            return unlabeled_loss(_views(batch, self.head.readout(outputs)))
 
         terms = [
-            self._term(loss, batch.y, weights[0]),
+            self.head.term(loss, batch.y, weights[0]),
             Term(over_views, weights[1]),
         ]
-        return self._objective(features, terms, self._penalty())
+        features = self.head.features(recording)
+        return self.head.objective(batch.stack(features), terms)
 
     def outer(self, x, y, loss):
         """The outer objective: the mean loss of validation examples.
@@ -65,31 +56,49 @@ class LastLayer:
         """
         with Recording() as recording:
             self.network(x, training=False)
-        features = self._features(recording)[:, None]
-        weights = ops.ones_like(features[:, 0, 0])
-        term = self._term(loss, y, weights / ops.sum(weights))
-        return self._objective([features], [term])
+        features = self.head.features(recording)[:, None]
+        term = self.head.term(loss, y, _mean(y, features.dtype))
+        return self.head.objective([features], [term], regularized=False)
 
-    def _term(self, loss, y, weights):
-        # A head that changes the number of logits has another Hessian.
-        softmax = getattr(loss, "softmax", False)
-        softmax = softmax and not isinstance(self.head, BinaryLogits)
-        return Term(lambda z: loss(y, self.readout(z[:, 0])), weights, softmax)
 
-    def _features(self, recording):
-        (record,) = (r for r in recording.records if r.layer is self.head)
-        return ops.cast(record.inputs, self.head.kernel.dtype)
+class NetworkObjectives:
+    """Builds the objectives of any trainable variables of the network.
 
-    def _objective(self, features, terms, penalty=None):
-        parameters = [tf.convert_to_tensor(v.value) for v in self.variables]
-        return LastLayerObjective(parameters, features, terms, penalty)
+    Make it before the forward pass of training, which moves the batch
+    statistics and seeds that it differentiates through.
 
-    def _penalty(self):
-        regularizers = [v.regularizer for v in self.variables]
-        if not any(regularizers):
-            return None
-        return lambda parameters: sum(
-            regularizer(p)
-            for regularizer, p in zip(regularizers, parameters, strict=True)
-            if regularizer is not None
+    Args:
+        network: the `keras.Model`.
+        parameters: `"all"` or a list of names of layers.
+    """
+
+    def __init__(self, network, parameters):
+        variables = scope_variables(network, parameters)
+        self.train = StatelessNetwork(network, variables, training=True)
+        self.judge = StatelessNetwork(network, variables, training=False)
+
+    def inner(self, batch, recording, loss, unlabeled_loss, weights):
+        """As `LastLayerObjectives.inner`; runs the network again."""
+        terms = [
+            Term(lambda z: loss(batch.y, z[:, 0]), weights[0], loss.softmax),
+            Term(lambda z: unlabeled_loss(_views(batch, z)), weights[1]),
+        ]
+        return self.train.objective(batch.inputs(), terms, batch.stack)
+
+    def outer(self, x, y, loss):
+        """As `LastLayerObjectives.outer`."""
+        variables = self.judge.variables
+        term = Term(lambda z: loss(y, z[:, 0]), _mean(y, variables[0].dtype))
+        return self.judge.objective(
+            x, [term], lambda z: [z[:, None]], regularized=False
         )
+
+
+def _views(batch, outputs):
+    """Outputs `(n, views, units)` by the names of the views."""
+    return dict(zip(batch.views, tf.unstack(outputs, axis=1), strict=True))
+
+
+def _mean(labels, dtype):
+    size = ops.shape(labels)[0]
+    return ops.ones((size,), dtype) / ops.cast(size, dtype)

@@ -62,7 +62,7 @@ class ConjugateGradient(Solver):
         damping = self.absolute_damping(operator)
         precondition = None
         if self.preconditioner == "kronecker":
-            precondition = operator.kronecker_inverse(damping)
+            precondition = operator.preconditioner(damping)
         return conjugate_gradient(
             operator,
             vector,

@@ -36,7 +36,12 @@ class Exact(Solver):
         if operator.size > self.max_dense:
             damping = self.absolute_damping(operator)
             return conjugate_gradient(
-                operator, vector, damping, iterations=1000, tolerance=1e-6
+                operator,
+                vector,
+                damping,
+                iterations=1000,
+                tolerance=1e-6,
+                precondition=operator.preconditioner(damping),
             )
         operator = operator.dense()
         damping = self.absolute_damping(operator)

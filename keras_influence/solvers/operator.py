@@ -36,6 +36,18 @@ class Operator:
         """The sum of the eigenvalues."""
         return ops.trace(self.to_dense())
 
+    def preconditioner(self, damping):
+        """A cheap approximate inverse of the damped operator, or `None`.
+
+        Args:
+            damping: scalar tensor, what is added to every eigenvalue.
+
+        Returns:
+            A function from a vector to a vector, symmetric and positive
+            definite, or `None` where there is none.
+        """
+        return None
+
 
 class DenseOperator(Operator):
     """A symmetric matrix as an `Operator`.

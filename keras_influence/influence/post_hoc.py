@@ -1,0 +1,184 @@
+"""Influence after training: Eq. 6 over whole data sets."""
+
+import tempfile
+import weakref
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.influence.head import find_head
+from keras_influence.influence.influence import Influence
+from keras_influence.influence.objective import Term
+from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.scope import StatelessNetwork, scope_variables
+from keras_influence.influence.streamed import Streamed
+from keras_influence.layers import Recording
+
+# Numbers (features and logits) that one step of the solver works on.
+CHUNK = 2**25
+
+_heads = weakref.WeakKeyDictionary()
+
+
+def influence_scores(
+    model: keras.Model,
+    train,
+    validation,
+    *,
+    loss=None,
+    influence: Influence | None = None,
+    batch_size: int = 256,
+) -> np.ndarray:
+    """How the validation loss changes with the weight of a training example.
+
+    For a trained model and the objective `(1/n)·Σ w_i l_i` plus regularisers,
+    with all `w_i = 1`: the derivative of the mean validation loss in every
+    `w_i`. A negative score means that the example helps.
+
+    Args:
+        model: a built `keras.Model` that gives logits.
+        train: tuple `(x, y)` of arrays, or a `tf.data.Dataset` of single
+            examples, which is streamed and must give the same order each time.
+        validation: like `train`.
+        loss: a Keras loss of logits. `None` takes the model's compiled one.
+            Defaults to `None`.
+        influence: an `Influence`. `None` takes the default one. Defaults to
+            `None`.
+        batch_size: integer, examples in one pass of the network. Defaults to
+            `256`.
+
+    Returns:
+        Numpy array of shape `(n,)`.
+
+    Raises:
+        ValueError: if there is no loss, a data set is empty, or the solver
+            found no solution, as for a Hessian that is not positive definite.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> x, y = np.random.normal(size=(9, 4)), np.arange(9) % 3
+    >>> influence_scores(model, (x, y), (x, y), loss=loss).shape
+    (9,)
+
+    Reference: Eq. 6 and appendix E of "Not All Unlabeled Data are Equal".
+    """
+    loss = loss or getattr(model, "loss", None)
+    if loss is None:
+        raise ValueError(
+            "Argument `loss` is needed, because the model is not compiled. "
+            "Received: loss=None"
+        )
+    loss = PerExampleLoss(loss)
+    influence = influence or Influence()
+    train = _batches("train", train, batch_size)
+    validation = _batches("validation", validation, batch_size)
+    if influence.parameters == "last_layer":
+        problem = _LastLayerProblem(model, train)
+    else:
+        problem = _NetworkProblem(model, influence.parameters)
+    inner = problem.objective(train, loss, regularized=True)
+    outer = problem.objective(validation, influence.outer_loss(loss))
+    scores, solution = influence.scores(inner, outer)
+    if not bool(solution.valid):
+        raise ValueError(
+            f"Argument `influence` found no solution: the curvature is not "
+            "positive definite or not finite. Raise the damping of its solver. "
+            f"Received: influence with solver {influence.solver.get_config()}, "
+            f"relative residual {float(solution.residual):.3g}"
+        )
+    # The objective is the mean of the losses: each counts by 1/n.
+    return ops.convert_to_numpy(scores[0]) / len(scores[0])
+
+
+class _LastLayerProblem:
+    """Objectives of the head, on features that are computed once."""
+
+    def __init__(self, model, batches):
+        if model not in _heads:
+            _heads[model] = find_head(model, next(iter(batches))[0])
+        self.model = model
+        self.head = _heads[model]
+
+    def objective(self, batches, loss, regularized=False):
+        features, labels = self._features(batches)
+        count = len(features)
+        rows = max(CHUNK // (features.shape[1] + self.head.layer.units), 1)
+
+        def objective(chunk, first):
+            a, y = (tf.convert_to_tensor(part[chunk]) for part in data)
+            weights = ops.ones_like(a[:, 0]) / count
+            term = self.head.term(loss, y, weights)
+            return self.head.objective(
+                [a[:, None]], [term], regularized and first
+            )
+
+        data = features, labels
+        chunks = [slice(i, i + rows) for i in range(0, count, rows)]
+        if len(chunks) == 1:
+            return objective(chunks[0], True)
+        return Streamed(objective, chunks)
+
+    def _features(self, batches):
+        """The inputs of the head and the labels of all examples."""
+        dtype = self.head.layer.kernel.dtype
+        width = self.head.layer.kernel.shape[0]
+        labels, count = [], 0
+        # The system keeps in memory what fits; the file has no name.
+        with tempfile.TemporaryFile() as file:
+            for x, y in batches:
+                features = _head_inputs(self.model, self.head, x).numpy()
+                file.write(features.tobytes())
+                labels.append(y.numpy())
+                count += len(features)
+            file.flush()
+            features = np.memmap(file, dtype, "r", shape=(count, width))
+        return features, np.concatenate(labels)
+
+
+class _NetworkProblem:
+    """Objectives of any variables of the network, which runs every time."""
+
+    def __init__(self, model, parameters):
+        variables = scope_variables(model, parameters)
+        self.network = StatelessNetwork(model, variables, training=False)
+
+    def objective(self, batches, loss, regularized=False):
+        count = sum(int(tf.shape(y)[0]) for _, y in batches)
+
+        def objective(batch, first):
+            x, y = batch
+            dtype = self.network.variables[0].dtype
+            weights = ops.ones((ops.shape(y)[0],), dtype) / count
+            term = Term(lambda z: loss(y, z[:, 0]), weights, loss.softmax)
+            return self.network.objective(
+                x, [term], lambda z: [z[:, None]], regularized and first
+            )
+
+        return Streamed(objective, batches, compiled=True)
+
+
+@tf.function(reduce_retracing=True)
+def _head_inputs(model, head, x):
+    with Recording() as recording:
+        model(x, training=False)
+    return head.features(recording)
+
+
+def _batches(name, data, batch_size):
+    """Arrays or a data set of single examples as batches `(x, y)`."""
+    if not isinstance(data, tf.data.Dataset):
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            raise ValueError(
+                f"Argument `{name}` must be a tuple (x, y) or a "
+                f"`tf.data.Dataset` of such. Received: {type(data)}"
+            )
+        data = tf.data.Dataset.from_tensor_slices(tuple(data))
+    if not any(True for _ in data.take(1)):
+        raise ValueError(
+            f"Argument `{name}` must hold at least one example. Received an "
+            "empty data set."
+        )
+    return data.batch(batch_size)
