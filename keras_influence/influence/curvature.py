@@ -19,6 +19,10 @@ class ObjectiveCurvature(Operator):
         super().__init__(objective.size, objective.dtype)
         self.objective = objective
 
+    def sample(self, number):
+        """The curvature on a random half of the batch."""
+        return type(self)(self.objective.sample(number))
+
     def penalty_product(self, tangents: list) -> list:
         """The Hessian of the regularisers applied to a direction."""
         return derivatives.hvp(
@@ -77,13 +81,14 @@ class OuterProduct(ObjectiveCurvature):
     def matvec(self, vector):
         """One JVP to `⟨g_n, v⟩`, one VJP back."""
         objective = self.objective
+        # Forward mode is the transpose of what follows, also where batch
+        # normalisation couples the examples and recorded gradients do not.
+        products = derivatives.jvp(
+            objective.losses, objective.parameters, objective.unflatten(vector)
+        )
         cotangents = [
-            term.weights * derivative
-            for term, derivative in zip(
-                objective.terms,
-                objective.directional_derivatives(vector),
-                strict=True,
-            )
+            term.weights * product
+            for term, product in zip(objective.terms, products, strict=True)
         ]
         product = derivatives.vjp(
             objective.losses, objective.parameters, cotangents

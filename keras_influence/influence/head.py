@@ -62,21 +62,29 @@ class Head:
             lambda z: loss(labels, self.readout(z[:, 0])), weights, softmax
         )
 
-    def objective(self, features, terms, regularized=True):
+    def objective(self, features, terms, penalty_share=1.0):
         """The objective with these terms at the layer's present values.
 
         Args:
             features: list with one tensor `(n, views, features)` a term.
             terms: list of `Term`s.
-            regularized: boolean, whether the layer's regularisers count.
+            penalty_share: float, how much of the layer's regularisers
+                counts. Defaults to `1.0`.
         """
         variables = self.variables
         return LastLayerObjective(
             scope.values(variables),
             features,
             terms,
-            scope.penalty(variables) if regularized else None,
+            scope.penalty(variables, penalty_share),
         )
+
+
+def symbolic_inputs(network: keras.Model):
+    """What a network was built on, or `None` for a subclassed one."""
+    if isinstance(network, keras.Sequential):
+        return network.inputs[0]
+    return network.input if hasattr(network, "inputs") else None
 
 
 def find_head(network: keras.Model, inputs) -> Head:
@@ -170,10 +178,17 @@ def _calls(layers):
 def _source(output, calls):
     """The layer that a tensor comes from, casts skipped, or `None`."""
     for layer, inputs, outputs in reversed(calls):
-        if outputs is output:
+        if _uncast(outputs) is _uncast(output):
             if isinstance(layer, keras.layers.Dense):
                 return layer
             if layer.activation is not keras.activations.linear:
                 return layer
             output = inputs
     return None
+
+
+def _uncast(tensor):
+    # Between layers of different precision Keras casts.
+    while tensor.op.type in ("Cast", "Identity"):
+        tensor = tensor.op.inputs[0]
+    return tensor

@@ -81,6 +81,7 @@ class LastLayerCurvature(Operator):
     def __init__(self, objective: LastLayerObjective, outer_product=False):
         super().__init__(objective.size, objective.dtype)
         self.objective = objective
+        self.outer_product = outer_product
         if outer_product:
             self.blocks = map(OutputOuterProduct, objective.output_gradients())
         else:
@@ -114,6 +115,11 @@ class LastLayerCurvature(Operator):
         matrix = ops.transpose(matrix, (2, 0, 3, 1))
         matrix = ops.reshape(matrix, (self.size, self.size))
         return matrix + self._penalty_matrix()
+
+    def sample(self, number):
+        """The curvature on a random half of the examples."""
+        sampled = self.objective.sample(number)
+        return LastLayerCurvature(sampled, self.outer_product)
 
     def preconditioner(self, damping):
         """Inverse of (feature second moment ⊗ mean output Hessian) + damping.

@@ -1,5 +1,6 @@
 """The objectives of Eq. 6 on one batch, as functions of the scope."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
 
@@ -86,6 +87,25 @@ class Objective:
         return derivatives.jvp(
             self.losses, self.parameters, self.unflatten(vector)
         )
+
+    def sample(self, number):
+        """An unbiased estimate on a random half of the examples.
+
+        Args:
+            number: integer; another one draws another half.
+        """
+        sampled = copy.copy(self)
+        sampled.terms = [
+            dataclasses.replace(term, weights=term.weights * 2 * keep)
+            for term, keep in zip(self.terms, self._halves(number), strict=True)
+        ]
+        return sampled
+
+    def _halves(self, number):
+        for place, term in enumerate(self.terms):
+            seed = ops.stack([ops.cast(number, "int32"), place])
+            drawn = tf.random.stateless_uniform(tf.shape(term.weights), seed)
+            yield ops.cast(drawn < 0.5, term.weights.dtype)
 
     def flatten(self, tensors: list):
         """A list of tensors like `parameters` to a vector."""

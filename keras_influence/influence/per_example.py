@@ -20,13 +20,18 @@ class PerExampleLoss:
 
     def __init__(self, loss):
         self.loss = keras.losses.get(loss)
+        if self.loss is None:
+            raise ValueError(
+                "Argument `loss` must be a Keras loss of logits. Received: "
+                "loss=None"
+            )
         if expects_probabilities(self.loss):
             raise ValueError(
                 "Argument `loss` must be a loss of logits: weights are learned "
                 "through the network's logits. Received: "
-                f"loss={loss!r}, which expects probabilities. Make it with "
-                "`from_logits=True`, and let the network's last layer have no "
-                "softmax or sigmoid."
+                f"loss={loss!r}, which expects probabilities. Take one made "
+                "with `from_logits=True`, and let the network's last layer "
+                "have no softmax or sigmoid."
             )
 
     def __call__(self, labels, logits):
@@ -41,18 +46,30 @@ class PerExampleLoss:
     @property
     def softmax(self) -> bool:
         """Whether this is the softmax cross-entropy against fixed targets."""
-        return type(self.loss) in (
+        if type(self.loss) not in (
             keras.losses.SparseCategoricalCrossentropy,
             keras.losses.CategoricalCrossentropy,
+        ):
+            return False
+        config = self.loss.get_config()
+        # The loss of an ignored class has no curvature.
+        return (
+            config.get("axis", -1) == -1 and config.get("ignore_class") is None
         )
 
 
 def expects_probabilities(loss) -> bool:
     """Whether a Keras loss is one of probabilities instead of logits."""
     if isinstance(loss, keras.losses.Loss):
+        if isinstance(loss, (keras.losses.KLDivergence, keras.losses.Poisson)):
+            return True
         return loss.get_config().get("from_logits") is False
     return loss in (
         keras.losses.sparse_categorical_crossentropy,
         keras.losses.categorical_crossentropy,
+        keras.losses.categorical_focal_crossentropy,
         keras.losses.binary_crossentropy,
+        keras.losses.binary_focal_crossentropy,
+        keras.losses.kl_divergence,
+        keras.losses.poisson,
     )

@@ -10,9 +10,13 @@ from keras import ops
 
 from keras_influence.influence.head import find_head
 from keras_influence.influence.influence import Influence
+from keras_influence.influence.network import (
+    NetworkObjective,
+    StatelessNetwork,
+)
 from keras_influence.influence.objective import Term
 from keras_influence.influence.per_example import PerExampleLoss
-from keras_influence.influence.scope import StatelessNetwork, scope_variables
+from keras_influence.influence.scope import scope_variables
 from keras_influence.influence.streamed import Streamed
 from keras_influence.layers import Recording
 
@@ -106,19 +110,17 @@ class _LastLayerProblem:
         features, labels = self._features(batches)
         count = len(features)
         rows = max(CHUNK // (features.shape[1] + self.head.layer.units), 1)
-
-        def objective(chunk, first):
-            a, y = (tf.convert_to_tensor(part[chunk]) for part in data)
-            weights = ops.ones_like(a[:, 0]) / count
-            term = self.head.term(loss, y, weights)
-            return self.head.objective(
-                [a[:, None]], [term], regularized and first
-            )
-
-        data = features, labels
         chunks = [slice(i, i + rows) for i in range(0, count, rows)]
+        penalty_share = regularized / len(chunks)
+
+        def objective(chunk):
+            a = tf.convert_to_tensor(features[chunk])
+            weights = ops.ones_like(a[:, 0]) / count
+            term = self.head.term(loss, labels[chunk], weights)
+            return self.head.objective([a[:, None]], [term], penalty_share)
+
         if len(chunks) == 1:
-            return objective(chunks[0], True)
+            return objective(chunks[0])
         return Streamed(objective, chunks)
 
     def _features(self, batches):
@@ -146,15 +148,19 @@ class _NetworkProblem:
         self.network = StatelessNetwork(model, variables, training=False)
 
     def objective(self, batches, loss, regularized=False):
-        count = sum(int(tf.shape(y)[0]) for _, y in batches)
+        sizes = [int(tf.shape(y)[0]) for _, y in batches]
+        dtype = self.network.variables[0].dtype
+        penalty_share = regularized / len(sizes)
 
-        def objective(batch, first):
+        def objective(batch):
             x, y = batch
-            dtype = self.network.variables[0].dtype
-            weights = ops.ones((ops.shape(y)[0],), dtype) / count
-            term = Term(lambda z: loss(y, z[:, 0]), weights, loss.softmax)
-            return self.network.objective(
-                x, [term], lambda z: [z[:, None]], regularized and first
+            weights = ops.ones((ops.shape(y)[0],), dtype) / sum(sizes)
+            return NetworkObjective(
+                self.network,
+                x,
+                [Term(lambda z: loss(y, z[:, 0]), weights)],
+                lambda rows: [rows[:, None]],
+                penalty_share,
             )
 
         return Streamed(objective, batches, compiled=True)

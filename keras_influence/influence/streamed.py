@@ -1,7 +1,9 @@
 """Objectives over data sets that do not fit in memory."""
 
+import itertools
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -12,11 +14,10 @@ class Streamed:
     """A sum of objectives, one for each batch of a data set.
 
     Args:
-        objective: function from a batch and a boolean, whether it is the
-            first, to the batch's `Objective`.
+        objective: function from a batch to its share of the `Objective`.
         batches: iterable that gives the same batches every time.
-        compiled: boolean, whether the work on a batch runs as a
-            `tf.function`. Defaults to `False`.
+        compiled: boolean, whether the work on a batch, then of a
+            `tf.data.Dataset`, runs as a `tf.function`. Defaults to `False`.
     """
 
     def __init__(
@@ -25,35 +26,38 @@ class Streamed:
         self.objective = objective
         self.batches = batches
         self.compiled = compiled
+        self.parts = sum(1 for _ in batches)
 
-    def map(self, function: Callable) -> Callable:
-        """`function(objective, *args)` of every batch, one after the other.
+    def function(self, function: Callable) -> Callable:
+        """`function(objective, *tensors)` as one of `(batch, *tensors)`."""
+        compiled = []
 
-        Returns:
-            A function from `args` to a generator.
-        """
+        def on_batch(batch, *tensors):
+            return function(self.objective(batch), *tensors)
 
-        def on_batch(batch, first, *args):
-            return function(self.objective(batch, first), *args)
+        def run(batch, *tensors):
+            if not compiled:
+                # One trace serves the last, smaller batch too.
+                specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
+                signature = [self.batches.element_spec, *specs]
+                compiled.append(tf.function(on_batch, signature))
+            return compiled[0](batch, *tensors)
 
-        if self.compiled:
-            on_batch = tf.function(on_batch, reduce_retracing=True)
+        return run if self.compiled else on_batch
 
-        def run(*args):
-            for i, batch in enumerate(self.batches):
-                yield on_batch(batch, i == 0, *args)
-
-        return run
+    def map(self, function: Callable, *tensors):
+        """A generator of `function(objective, *tensors)` of every batch."""
+        on_batch = self.function(function)
+        return (on_batch(batch, *tensors) for batch in self.batches)
 
     def gradient(self):
         """`∇L(θ)` as a vector."""
-        return sum(self.map(lambda objective: objective.gradient())())
+        return sum(self.map(lambda objective: objective.gradient()))
 
     def directional_derivatives(self, vector) -> list:
         """`⟨∇l_n(θ), v⟩` of every example, in the order of the data."""
-        derivatives = self.map(lambda o, v: o.directional_derivatives(v))
-        parts = zip(*derivatives(vector), strict=True)
-        return [ops.concatenate(list(part)) for part in parts]
+        parts = self.map(lambda o, v: o.directional_derivatives(v), vector)
+        return [ops.concatenate(term) for term in zip(*parts, strict=True)]
 
 
 class StreamedOperator(Operator):
@@ -65,28 +69,45 @@ class StreamedOperator(Operator):
     """
 
     def __init__(self, streamed: Streamed, operator: Callable):
-        self._first = operator(streamed.objective(*_first(streamed)))
+        self.streamed = streamed
+        self.operator = operator
+        first = next(iter(streamed.batches))
+        self._first = operator(streamed.objective(first))
         super().__init__(self._first.size, self._first.dtype)
-        self._matvec = streamed.map(lambda o, v: operator(o).matvec(v))
-        self._dense = streamed.map(lambda o: operator(o).to_dense())
-        self._parts = sum(1 for _ in streamed.batches)
+        self._matvec = streamed.function(lambda o, v: operator(o).matvec(v))
 
     def matvec(self, vector):
         """One pass over the data."""
-        return sum(self._matvec(vector))
+        return sum(self._matvec(b, vector) for b in self.streamed.batches)
 
     def to_dense(self):
         """One pass over the data."""
-        return sum(self._dense())
+        return sum(self.streamed.map(lambda o: self.operator(o).to_dense()))
+
+    def sample(self, number):
+        """The curvature of one batch, drawn at random, for the whole."""
+        return _BatchOperator(self, int(number))
 
     def preconditioner(self, damping):
         """The first batch's, as if all were like it."""
-        parts = self._parts
+        parts = self.streamed.parts
         precondition = self._first.preconditioner(damping / parts)
         if precondition is None:
             return None
         return lambda residual: precondition(residual) / parts
 
 
-def _first(streamed):
-    return next(iter(streamed.batches)), True
+class _BatchOperator(Operator):
+    """One batch of a `StreamedOperator` in the place of all of them."""
+
+    def __init__(self, whole, number):
+        super().__init__(whole.size, whole.dtype)
+        self.whole = whole
+        batches, parts = whole.streamed.batches, whole.streamed.parts
+        place = np.random.default_rng(number).integers(parts)
+        self.batch = next(itertools.islice(iter(batches), place, None))
+
+    def matvec(self, vector):
+        """One batch instead of a pass over the data."""
+        parts = self.whole.streamed.parts
+        return parts * self.whole._matvec(self.batch, vector)

@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence.head import find_head
+from keras_influence.influence.head import find_head, symbolic_inputs
 from keras_influence.influence.influence import Influence
+from keras_influence.influence.network import ForwardPass
 from keras_influence.influence.per_example import PerExampleLoss
 from keras_influence.layers import Recording
 from keras_influence.losses import UnlabeledLoss
@@ -17,6 +18,7 @@ from keras_influence.models.example_weights import ExampleWeights
 from keras_influence.models.objectives import (
     LastLayerObjectives,
     NetworkObjectives,
+    Step,
 )
 from keras_influence.models.progress import Progress
 from keras_influence.models.validation_set import ValidationSet
@@ -30,6 +32,7 @@ class Losses(NamedTuple):
         total: scalar tensor, the objective.
         logits: tensor `(labeled_size, units)`, of the labelled examples.
         mask: tensor of shape `(unlabeled_size,)`.
+        parts: list of the labelled and the unlabelled examples' losses.
         factors: pair of tensors, the factor of every labelled and of every
             unlabelled example's loss in `total`.
     """
@@ -37,6 +40,7 @@ class Losses(NamedTuple):
     total: tf.Tensor
     logits: tf.Tensor
     mask: tf.Tensor
+    parts: list
     factors: tuple
 
 
@@ -201,7 +205,7 @@ class InfluenceModel(keras.Model):
             **kwargs,
         }
         if self.network.built:
-            self._prepare(getattr(self.network, "_inputs_struct", None))
+            self._prepare(symbolic_inputs(self.network))
 
     @property
     def validation_set(self) -> ValidationSet | None:
@@ -220,7 +224,8 @@ class InfluenceModel(keras.Model):
         """Finds the head and creates the optimizers' variables, once."""
         if self._head is None and inputs is not None:
             self._head = find_head(self.network, inputs)
-        self.optimizer.build(self.trainable_variables)
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
         self.weight_optimizer.build([self.weighting.values])
 
     def fit(self, x=None, y=None, **kwargs):
@@ -293,10 +298,10 @@ class InfluenceModel(keras.Model):
         batch = Batch.from_data(data)
         if self._head is None:
             self._prepare(batch.x)
-        recording = contextlib.nullcontext()
-        if self._updates:
-            recording, objectives = Recording(), self._objectives()
-        with tf.GradientTape() as tape:
+        # Before the forward pass, which moves batch statistics and seeds.
+        objectives = self._objectives() if self._updates else None
+        recording = Recording() if self._updates else contextlib.nullcontext()
+        with tf.GradientTape(persistent=self._updates) as tape:
             with recording:
                 logits = self.network(batch.inputs(), training=True)
             losses = self._objective(batch, logits)
@@ -304,7 +309,8 @@ class InfluenceModel(keras.Model):
             scaled = self.optimizer.scale_loss(losses.total / replicas)
         gradients = tape.gradient(scaled, self.trainable_variables)
         if self._updates:
-            self._update_weights(objectives, batch, recording, losses)
+            forward_pass = ForwardPass(recording, tape, losses.parts)
+            self._update_weights(objectives, batch, losses, forward_pass)
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)
         )
@@ -318,24 +324,25 @@ class InfluenceModel(keras.Model):
         logits = ops.cast(logits, self.network.trainable_variables[0].dtype)
         labeled, views = batch.split(logits)
         step = self.optimizer.iterations
-        factors = self.unlabeled_loss.labeled_weights(batch.y, labeled, step)
-        if batch.sample_weight is not None:
-            factors *= ops.cast(batch.sample_weight, factors.dtype)
-        labeled_loss = ops.sum(
-            factors * self.per_example_loss(batch.y, labeled)
+        labeled_factors = self.unlabeled_loss.labeled_weights(
+            batch.y, labeled, step
         )
-        losses, mask = self.unlabeled_loss(views, batch.label, step)
+        if batch.sample_weight is not None:
+            labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
+        labeled_losses = self.per_example_loss(batch.y, labeled)
+        unlabeled_losses, mask = self.unlabeled_loss(views, batch.label, step)
         weights = self.weighting(batch.index)
-        unlabeled_loss = ops.mean(mask * weights * losses)
+        # The mean runs over all unlabelled examples, masked ones included.
+        factors = mask * weights / ops.cast(batch.unlabeled_size, mask.dtype)
+        labeled_loss = ops.sum(labeled_factors * labeled_losses)
+        unlabeled_loss = ops.sum(factors * unlabeled_losses)
         self.progress.step(labeled_loss, unlabeled_loss, mask, weights)
         return Losses(
             total=sum(self.network.losses, labeled_loss + unlabeled_loss),
             logits=labeled,
             mask=mask,
-            factors=(
-                factors,
-                mask * weights / ops.cast(batch.unlabeled_size, mask.dtype),
-            ),
+            parts=[labeled_losses, unlabeled_losses],
+            factors=(labeled_factors, factors),
         )
 
     def _objectives(self):
@@ -344,19 +351,21 @@ class InfluenceModel(keras.Model):
             return LastLayerObjectives(self.network, self._head)
         return NetworkObjectives(self.network, parameters)
 
-    def _update_weights(self, objectives, batch, recording, losses):
+    def _update_weights(self, objectives, batch, losses, forward_pass):
         """Eq. 6 for the batch, and one step of its weights."""
-        number = self.weight_optimizer.iterations
-        x, y = self.validation_set.draw(number)
-        step = self.optimizer.iterations
-        inner = objectives.inner(
-            batch,
-            recording,
-            self.per_example_loss,
-            lambda views: self.unlabeled_loss(views, batch.label, step)[0],
-            losses.factors,
-        )
+        x, y = self.validation_set.draw(self.weight_optimizer.iterations)
         loss = self.influence.outer_loss(self.per_example_loss)
+        inner = objectives.inner(
+            Step(
+                batch,
+                forward_pass,
+                self.per_example_loss,
+                lambda views: self.unlabeled_loss(
+                    views, batch.label, self.optimizer.iterations
+                )[0],
+                losses.factors,
+            )
+        )
         outer = objectives.outer(x, y, loss)
         scores, solution = self.influence.scores(inner, outer)
         hypergradient = losses.mask * scores[-1]

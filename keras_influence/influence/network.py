@@ -1,0 +1,139 @@
+"""Objectives of any trainable variables of a network."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.influence import scope
+from keras_influence.influence.objective import Objective
+from keras_influence.influence.recorded import (
+    RecordedGradients,
+    output_gradients,
+    scope_records,
+)
+from keras_influence.layers import Recording
+
+
+class ForwardPass(NamedTuple):
+    """A forward pass whose losses can still be differentiated.
+
+    Args:
+        recording: the `Recording` it ran in.
+        tape: a persistent `tf.GradientTape`.
+        losses: list with the unweighted losses, shape `(n,)`, of every term.
+    """
+
+    recording: Recording
+    tape: tf.GradientTape
+    losses: list
+
+
+class StatelessNetwork:
+    """A network as a function of the variables in scope.
+
+    Nothing that a call would change (batch statistics, seeds) is changed, and
+    every call draws the same dropout masks.
+
+    Args:
+        network: a built `keras.Model`.
+        variables: list of its trainable variables that are in scope.
+        training: boolean, the mode of the calls.
+    """
+
+    def __init__(self, network, variables, training: bool):
+        self.network = network
+        self.variables = variables
+        self.training = training
+        places = {id(v): i for i, v in enumerate(network.trainable_variables)}
+        self.places = [places[id(v)] for v in variables]
+        # Values now: a call of training that follows moves the variables.
+        self.trainable = scope.values(network.trainable_variables)
+        self.state = scope.values(network.non_trainable_variables)
+
+    def __call__(self, parameters: list, x):
+        """Logits of `x`, in float32 or more, with these values in scope."""
+        trainable = list(self.trainable)
+        for place, value in zip(self.places, parameters, strict=True):
+            trainable[place] = value
+        logits, _ = self.network.stateless_call(
+            trainable, self.state, x, training=self.training
+        )
+        return ops.cast(logits, parameters[0].dtype)
+
+
+class NetworkObjective(Objective):
+    """An `Objective` of any trainable variables of a network.
+
+    Per-example derivatives come from recorded features and output gradients
+    where every layer in scope is a recording one, else from forward mode.
+    Where examples are coupled, as by batch normalisation in training mode, the
+    former hold the batch statistics fixed and the latter do not.
+
+    Args:
+        network: a `StatelessNetwork`.
+        x: nest of tensors, the inputs of all examples and views.
+        terms: list of `Term`s.
+        stack: function from a tensor with one row a row of `x` to a list with
+            one tensor `(n, views, ...)` a term.
+        penalty_share: float, how much of the regularisers counts. Defaults
+            to `1.0`.
+        forward_pass: the `ForwardPass` of training on `x`, to save one of its
+            own, or `None`. Defaults to `None`.
+    """
+
+    def __init__(
+        self, network, x, terms, stack, penalty_share=1.0, forward_pass=None
+    ):
+        super().__init__(
+            scope.values(network.variables),
+            lambda parameters: stack(network(parameters, x)),
+            terms,
+            scope.penalty(network.variables, penalty_share),
+        )
+        self.variables = network.variables
+        self.stack = stack
+        self.rows = keras.tree.flatten(x)[0].shape[0]
+        self.forward_pass = forward_pass
+
+    def directional_derivatives(self, vector) -> list:
+        """`⟨∇l_n(θ), v⟩`, recorded where possible, else in forward mode."""
+        run = self._run()
+        records = scope_records(self.variables, run.recording, self.rows)
+        if records is None:
+            return super().directional_derivatives(vector)
+        derivatives = []
+        for i, losses in enumerate(run.losses):
+            rows = self._recorded(run, losses, records)
+            rows = rows.dot(self.unflatten(vector))
+            derivatives.append(ops.sum(self.stack(rows)[i], 1))
+        return derivatives
+
+    def gram(self):
+        """`⟨g_n, g_m⟩` of all examples of all terms, or `None`.
+
+        `None` where a layer in scope does not record.
+        """
+        run = self._run()
+        records = scope_records(self.variables, run.recording, self.rows)
+        if records is None:
+            return None
+        gram = self._recorded(run, run.losses, records).gram()
+        return self._to_examples(ops.transpose(self._to_examples(gram)))
+
+    def _recorded(self, run, losses, records):
+        deltas = output_gradients(run.tape, losses, records)
+        return RecordedGradients(self.variables, records, deltas)
+
+    def _to_examples(self, rows):
+        """Sums the views: `(rows, ...)` to `(examples, ...)`."""
+        return ops.concatenate([ops.sum(t, 1) for t in self.stack(rows)])
+
+    def _run(self):
+        if self.forward_pass is not None:
+            return self.forward_pass
+        with tf.GradientTape(persistent=True) as tape, Recording() as recording:
+            tape.watch(self.parameters)
+            losses = self.losses(self.parameters)
+        return ForwardPass(recording, tape, losses)
