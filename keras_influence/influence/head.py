@@ -29,6 +29,11 @@ class Head:
         layer = self.layer
         return [layer.kernel] + ([layer.bias] if layer.use_bias else [])
 
+    @property
+    def classes(self) -> int:
+        """The number of logits."""
+        return self.layer.compute_output_shape(self.layer.kernel.shape)[-1]
+
     def readout(self, outputs):
         """What the network's logits are of the layer's linear outputs."""
         if isinstance(self.layer, RecordingLayer):
@@ -177,6 +182,8 @@ def _calls(layers):
 
 def _source(output, calls):
     """The layer that a tensor comes from, casts skipped, or `None`."""
+    if not tf.is_tensor(output):
+        return None
     for layer, inputs, outputs in reversed(calls):
         if _uncast(outputs) is _uncast(output):
             if isinstance(layer, keras.layers.Dense):

@@ -1,4 +1,5 @@
 import keras
+from keras import ops
 
 from keras_influence import solvers
 from keras_influence.influence import curvature as curvatures
@@ -99,6 +100,28 @@ class Influence:
         solution = self.solver.solve(operator, outer.gradient())
         derivatives = inner.directional_derivatives(solution.vector)
         return [-d for d in derivatives], solution
+
+    def unrolled_scores(self, inner: list, outer):
+        """The derivative through past steps, in every example of each.
+
+        Args:
+            inner: list of the past steps' `Objective`s, the latest first.
+            outer: `Objective` of the validation loss, same parameters.
+
+        Returns:
+            A list with the scores, as of `scores`, of every step, and a
+            `Solution` with the earliest step's adjoint.
+        """
+        operators = [curvatures.operator(o, self.curvature) for o in inner]
+        adjoints = self.solver.adjoints(operators, outer.gradient())
+        scores = [
+            [-d for d in objective.directional_derivatives(adjoint)]
+            for objective, adjoint in zip(inner, adjoints, strict=True)
+        ]
+        last = adjoints[-1]
+        residual = ops.zeros((), last.dtype)
+        valid = ops.all(ops.isfinite(last))
+        return scores, solvers.Solution(last, residual, valid)
 
     def outer_loss(self, loss):
         """The per-example function that the validation set judges by."""

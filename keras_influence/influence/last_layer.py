@@ -134,9 +134,10 @@ class LastLayerCurvature(Operator):
         s, U = tf.linalg.eigh(moment)
         m, Q = tf.linalg.eigh(tf.math.divide_no_nan(mean, total))
         eigenvalues = ops.maximum(s, 0.0)[:, None] * ops.maximum(m, 0.0)
-        floor = 1e-7 * ops.max(eigenvalues) + ops.mean(
-            self._penalty_product(ops.ones((self.size,), self.dtype))
-        )
+        penalty = self._penalty_product(ops.ones((self.size,), self.dtype))
+        # A penalty may be concave; the preconditioner must not be.
+        floor = 1e-7 * ops.max(eigenvalues)
+        floor += ops.maximum(ops.mean(penalty), 0.0)
         eigenvalues = eigenvalues + damping + floor
 
         def precondition(residual):
@@ -201,11 +202,16 @@ class OutputHessian:
 
     def weighted_sum(self, weights):
         """`Σ_n w_n Σ_views W_n`, the blocks within a view: `(units, units)`."""
-        units = self.outputs.shape[-1]
+        _, views, units = self.outputs.shape
 
         def column(unit):
-            y = ops.zeros_like(self.outputs) + unit
-            return ops.sum(weights[:, None, None] * self.matvec(y), (0, 1))
+            total = ops.zeros_like(unit)
+            for view in range(views):
+                place = ops.one_hot(view, views, dtype=unit.dtype)[:, None]
+                y = ops.zeros_like(self.outputs) + place * unit
+                product = self.matvec(y)[:, view]
+                total += ops.sum(weights[:, None] * product, 0)
+            return total
 
         return tf.map_fn(column, ops.eye(units, dtype=weights.dtype))
 

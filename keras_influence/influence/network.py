@@ -81,13 +81,22 @@ class NetworkObjective(Objective):
             to `1.0`.
         forward_pass: the `ForwardPass` of training on `x`, to save one of its
             own, or `None`. Defaults to `None`.
+        parameters: list of tensors, where the objective is taken, or `None`
+            for the variables' present values. Defaults to `None`.
     """
 
     def __init__(
-        self, network, x, terms, stack, penalty_share=1.0, forward_pass=None
+        self,
+        network,
+        x,
+        terms,
+        stack,
+        penalty_share=1.0,
+        forward_pass=None,
+        parameters=None,
     ):
         super().__init__(
-            scope.values(network.variables),
+            parameters or scope.values(network.variables),
             lambda parameters: stack(network(parameters, x)),
             terms,
             scope.penalty(network.variables, penalty_share),

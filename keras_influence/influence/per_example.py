@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -42,6 +43,28 @@ class PerExampleLoss:
             labels = ops.expand_dims(labels, -1)
         losses = function(labels, logits)
         return ops.mean(ops.reshape(losses, (ops.shape(losses)[0], -1)), -1)
+
+    @property
+    def takes_classes(self) -> bool:
+        """Whether labels are integers that count the logits."""
+        return isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy)
+
+    def outside(self, labels, classes: int):
+        """Which integer labels are none of the classes, a boolean tensor."""
+        outside = (labels < 0) | (labels >= classes)
+        ignored = self.loss.get_config()["ignore_class"]
+        return outside if ignored is None else outside & (labels != ignored)
+
+    def check_labels(self, name: str, labels: np.ndarray, classes: int):
+        """Raises a `ValueError` if labels are outside the classes."""
+        if not self.takes_classes:
+            return
+        wrong = labels[self.outside(labels, classes)]
+        if len(wrong):
+            raise ValueError(
+                f"Argument `{name}` must have labels from 0 to {classes - 1}, "
+                f"one for each logit. Received: {np.unique(wrong)[:10]}"
+            )
 
     @property
     def softmax(self) -> bool:

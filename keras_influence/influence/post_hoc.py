@@ -80,7 +80,7 @@ def influence_scores(
     train = _batches("train", train, batch_size)
     validation = _batches("validation", validation, batch_size)
     if influence.parameters == "last_layer":
-        problem = _LastLayerProblem(model, train)
+        problem = _LastLayerProblem(model, train, loss)
     else:
         problem = _NetworkProblem(model, influence.parameters)
     inner = problem.objective(train, loss, regularized=True)
@@ -100,14 +100,17 @@ def influence_scores(
 class _LastLayerProblem:
     """Objectives of the head, on features that are computed once."""
 
-    def __init__(self, model, batches):
+    def __init__(self, model, batches, loss):
         if model not in _heads:
             _heads[model] = find_head(model, next(iter(batches))[0])
         self.model = model
         self.head = _heads[model]
+        self.loss = loss
 
     def objective(self, batches, loss, regularized=False):
         features, labels = self._features(batches)
+        name = "train" if regularized else "validation"
+        self.loss.check_labels(name, labels, self.head.classes)
         count = len(features)
         rows = max(CHUNK // (features.shape[1] + self.head.layer.units), 1)
         chunks = [slice(i, i + rows) for i in range(0, count, rows)]

@@ -2,6 +2,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.optimizers.row_optimizer import gather_rows
+
 
 @keras.saving.register_keras_serializable(package="keras_influence")
 class ExampleWeights(keras.layers.Layer):
@@ -46,7 +48,7 @@ class ExampleWeights(keras.layers.Layer):
 
     def call(self, index):
         """The weights of the examples with these ids, shape `(n,)`."""
-        return ops.take(self.values, index, axis=0)
+        return gather_rows(self.values.value, index)
 
     def update(self, optimizer, index, hypergradient):
         """One step of a row optimizer on the rows of these examples.
@@ -57,10 +59,7 @@ class ExampleWeights(keras.layers.Layer):
                 adds both of its gradients.
             hypergradient: tensor of shape `(n,)`.
         """
-        slices = tf.IndexedSlices(
-            hypergradient, index, dense_shape=(self.num_examples,)
-        )
-        optimizer.apply([slices], [self.values])
+        optimizer.apply([tf.IndexedSlices(hypergradient, index)], [self.values])
 
     def get_config(self):
         """The constructor's arguments."""

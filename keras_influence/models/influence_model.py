@@ -11,18 +11,22 @@ from keras_influence.influence.head import find_head, symbolic_inputs
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.network import ForwardPass
 from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.scope import scope_variables
 from keras_influence.layers import Recording
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models.batch import Batch
 from keras_influence.models.example_weights import ExampleWeights
+from keras_influence.models.history import History
 from keras_influence.models.objectives import (
     LastLayerObjectives,
     NetworkObjectives,
     Step,
+    UnrolledObjectives,
 )
 from keras_influence.models.progress import Progress
 from keras_influence.models.validation_set import ValidationSet
 from keras_influence.optimizers import MAdam, RowOptimizer
+from keras_influence.solvers import Unrolled
 
 
 class Losses(NamedTuple):
@@ -186,6 +190,9 @@ class InfluenceModel(keras.Model):
         self.weight_optimizer = weight_optimizer
         self.weight_optimizer.bounds = self.weighting.bounds
         self.influence = influence or Influence()
+        solver = self.influence.solver
+        unrolled = isinstance(solver, Unrolled)
+        self.past_steps = History(solver.steps) if unrolled else None
         self.inner_steps = inner_steps
         self.warmup_steps = warmup_steps
         self.validation_draw = validation_draw
@@ -219,11 +226,19 @@ class InfluenceModel(keras.Model):
         self._validation_set = data
         # The compiled step holds the set it was traced with.
         self.train_function = None
+        self._check_labels()
+
+    def _check_labels(self):
+        if self._head is not None and self.validation_set is not None:
+            self.per_example_loss.check_labels(
+                "validation_set", self.validation_set.labels, self._head.classes
+            )
 
     def _prepare(self, inputs):
         """Finds the head and creates the optimizers' variables, once."""
         if self._head is None and inputs is not None:
             self._head = find_head(self.network, inputs)
+            self._check_labels()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         self.weight_optimizer.build([self.weighting.values])
@@ -299,7 +314,8 @@ class InfluenceModel(keras.Model):
         if self._head is None:
             self._prepare(batch.x)
         # Before the forward pass, which moves batch statistics and seeds.
-        objectives = self._objectives() if self._updates else None
+        observed = self._updates or self.past_steps is not None
+        objectives = self._objectives() if observed else None
         recording = Recording() if self._updates else contextlib.nullcontext()
         with tf.GradientTape(persistent=self._updates) as tape:
             with recording:
@@ -308,9 +324,18 @@ class InfluenceModel(keras.Model):
             replicas = self.distribute_strategy.num_replicas_in_sync
             scaled = self.optimizer.scale_loss(losses.total / replicas)
         gradients = tape.gradient(scaled, self.trainable_variables)
+        step = Step(
+            batch,
+            ForwardPass(recording, tape, losses.parts),
+            self.per_example_loss,
+            self._unlabeled_losses,
+            losses.factors,
+            losses.mask,
+        )
         if self._updates:
-            forward_pass = ForwardPass(recording, tape, losses.parts)
-            self._update_weights(objectives, batch, losses, forward_pass)
+            self._update_weights(objectives, step)
+        if self.past_steps is not None:
+            objectives.remember(step)
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)
         )
@@ -331,48 +356,47 @@ class InfluenceModel(keras.Model):
             labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
         labeled_losses = self.per_example_loss(batch.y, labeled)
         unlabeled_losses, mask = self.unlabeled_loss(views, batch.label, step)
-        weights = self.weighting(batch.index)
+        weights = ops.cast(self.weighting(batch.index), mask.dtype)
         # The mean runs over all unlabelled examples, masked ones included.
         factors = mask * weights / ops.cast(batch.unlabeled_size, mask.dtype)
         labeled_loss = ops.sum(labeled_factors * labeled_losses)
         unlabeled_loss = ops.sum(factors * unlabeled_losses)
         self.progress.step(labeled_loss, unlabeled_loss, mask, weights)
+        total = labeled_loss + unlabeled_loss
         return Losses(
-            total=sum(self.network.losses, labeled_loss + unlabeled_loss),
+            total=total + sum(ops.cast(p, total.dtype) for p in self.network.losses),
             logits=labeled,
             mask=mask,
             parts=[labeled_losses, unlabeled_losses],
             factors=(labeled_factors, factors),
         )
 
+    def _unlabeled_losses(self, logits, label):
+        return self.unlabeled_loss(logits, label, self.optimizer.iterations)[0]
+
     def _objectives(self):
         parameters = self.influence.parameters
-        if parameters == "last_layer":
+        if parameters == "last_layer" and self.past_steps is None:
             return LastLayerObjectives(self.network, self._head)
-        return NetworkObjectives(self.network, parameters)
+        if parameters == "last_layer":
+            variables = self._head.variables
+        else:
+            variables = scope_variables(self.network, parameters)
+        if self.past_steps is None:
+            return NetworkObjectives(self.network, variables)
+        return UnrolledObjectives(self.network, variables, self.past_steps)
 
-    def _update_weights(self, objectives, batch, losses, forward_pass):
+    def _update_weights(self, objectives, step):
         """Eq. 6 for the batch, and one step of its weights."""
         x, y = self.validation_set.draw(self.weight_optimizer.iterations)
         loss = self.influence.outer_loss(self.per_example_loss)
-        inner = objectives.inner(
-            Step(
-                batch,
-                forward_pass,
-                self.per_example_loss,
-                lambda views: self.unlabeled_loss(
-                    views, batch.label, self.optimizer.iterations
-                )[0],
-                losses.factors,
-            )
+        index, hypergradient, solution = objectives.hypergradient(
+            self.influence, step, objectives.outer(x, y, loss)
         )
-        outer = objectives.outer(x, y, loss)
-        scores, solution = self.influence.scores(inner, outer)
-        hypergradient = losses.mask * scores[-1]
         valid = solution.valid & ops.all(ops.isfinite(hypergradient))
         # M-Adam leaves examples with a zero gradient alone.
         hypergradient = ops.where(valid, hypergradient, 0.0)
-        self.weighting.update(self.weight_optimizer, batch.index, hypergradient)
+        self.weighting.update(self.weight_optimizer, index, hypergradient)
         self.progress.update(hypergradient, solution.residual, ~valid)
 
     def test_step(self, data):

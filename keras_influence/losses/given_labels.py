@@ -1,0 +1,58 @@
+import keras
+from keras import ops
+
+from keras_influence.losses.unlabeled_loss import (
+    UnlabeledLoss,
+    class_probabilities,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class GivenLabels(UnlabeledLoss):
+    """Cross-entropy with labels from a source that may be wrong.
+
+    For examples that heuristics, a crowd or a language model have labelled:
+    their weights learn whom to trust. The loss is the average over all views.
+    Examples with the label -1 have none and are masked.
+
+    Args:
+        label_smoothing: float in [0, 1), the share of a label that is spread
+            over all classes. Defaults to `0.0`.
+
+    Raises:
+        ValueError: if `label_smoothing` is outside its range.
+        tf.errors.InvalidArgumentError: when called, if a label is outside the
+            classes. Compiled by XLA, such an example is masked.
+
+    Example:
+
+    >>> loss = GivenLabels()
+    >>> logits = np.array([[0.0, 4.0], [0.0, 1.0]], "float32")
+    >>> losses, mask = loss({"original": logits}, labels=np.array([0, -1]))
+    >>> np.round(losses, 3), np.array(mask)
+    (array([4.018, 0.   ], dtype=float32), array([1., 0.], dtype=float32))
+    """
+
+    requires_labels = True
+
+    def __init__(self, label_smoothing=0.0):
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(
+                "`label_smoothing` must be in the range [0, 1). "
+                f"Received: label_smoothing={label_smoothing}"
+            )
+        self.label_smoothing = label_smoothing
+
+    def call(self, logits, labels=None, step=None):
+        """Cross-entropy of every view with the given labels."""
+        views = ops.stack(list(logits.values()))
+        targets = class_probabilities(labels, views[0])
+        mask = ops.cast(ops.any(targets > 0, -1), views.dtype)
+        smooth = self.label_smoothing
+        targets = (1 - smooth) * targets + smooth / views.shape[-1]
+        losses = ops.sum(targets * -ops.log_softmax(views), -1)
+        return ops.mean(losses, 0), mask
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {"label_smoothing": self.label_smoothing}

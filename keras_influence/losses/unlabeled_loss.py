@@ -1,0 +1,155 @@
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class UnlabeledLoss:
+    """Base class of losses on unlabelled examples.
+
+    Subclass it and write `call`. The objective takes the mean over all
+    unlabelled examples, masked ones included, of `mask · λ · losses`.
+
+    Attributes:
+        views: tuple of the names of the views that the loss compares, or
+            `None` if it takes whatever views there are.
+        requires_labels: bool, whether the examples must come with labels.
+
+    Raises:
+        ValueError: when called, if a view or the labels are missing, or if a
+            view has a single logit.
+
+    Example:
+
+    >>> class Entropy(UnlabeledLoss):
+    ...     views = ("weak",)
+    ...
+    ...     def call(self, logits, labels=None, step=None):
+    ...         probabilities = keras.ops.softmax(logits["weak"])
+    ...         logs = keras.ops.log_softmax(logits["weak"])
+    ...         losses = -keras.ops.sum(probabilities * logs, -1)
+    ...         return losses, keras.ops.ones_like(losses)
+    >>> losses, mask = Entropy()({"weak": np.zeros((2, 4), "float32")})
+    >>> np.round(losses, 3)
+    array([1.386, 1.386], dtype=float32)
+    """
+
+    views = None
+    requires_labels = False
+
+    def __call__(self, logits: dict, labels=None, step=None) -> tuple:
+        """Checks the arguments, then runs `call` with the same ones."""
+        name = type(self).__name__
+        missing = [v for v in self.views or () if v not in logits]
+        if missing or not logits:
+            raise ValueError(
+                f"`{name}` needs the views {self.views or '(any)'}, but "
+                f"{missing or 'every one of them'} is missing. "
+                f"Received: views {sorted(logits)}"
+            )
+        if self.requires_labels and labels is None:
+            raise ValueError(
+                f"`{name}` needs a label for every unlabelled example. Pass "
+                "`unlabeled` data with labels. Received: labels=None"
+            )
+        logits = {v: ops.convert_to_tensor(x) for v, x in logits.items()}
+        for view, x in logits.items():
+            if len(x.shape) != 2 or x.shape[-1] < 2:
+                raise ValueError(
+                    f"`{name}` needs logits of shape (batch, classes) with two "
+                    "classes or more; a network with a single logit can end "
+                    "in `keras_influence.layers.BinaryLogits`. Received: "
+                    f"logits of shape {tuple(x.shape)} for view {view!r}"
+                )
+        return self.call(logits, labels, step)
+
+    def call(self, logits: dict, labels=None, step=None) -> tuple:
+        """Losses and mask of a batch of unlabelled examples.
+
+        Args:
+            logits: dictionary from the names of views to float tensors of
+                shape `(batch, classes)`.
+            labels: tensor with the examples' labels where they have some.
+                Defaults to `None`.
+            step: integer scalar tensor, the training step, for schedules.
+                Defaults to `None`.
+
+        Returns:
+            Tuple `(losses, mask)` of float tensors of shape `(batch,)`: the
+            losses before mask and weights, and the mask, 0 or 1. The mask
+            must not depend on the logits differentiably.
+        """
+        raise NotImplementedError(
+            f"`{type(self).__name__}` must implement "
+            "`call(logits, labels, step)`."
+        )
+
+    def labeled_weights(self, labels, logits, step=None):
+        """Factors of the labelled examples' losses; a plain mean by default.
+
+        Args:
+            labels: tensor with the labels: integers of shape `(batch,)` or
+                `(batch, 1)`, or probabilities of shape `(batch, classes)`.
+            logits: float tensor of shape `(batch, classes)`.
+            step: integer scalar tensor, the training step. Defaults to `None`.
+
+        Returns:
+            Float tensor of shape `(batch,)`. The labelled loss is the sum of
+            the examples' losses times these factors.
+        """
+        ones = ops.ones_like(logits[:, 0])
+        return ones / ops.sum(ones)
+
+    def get_config(self) -> dict:
+        """The arguments of the constructor."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        """A loss from what `get_config` returned."""
+        return cls(**config)
+
+
+def check_confidence(confidence: float) -> None:
+    """Raises unless `confidence` is a probability."""
+    if not 0 <= confidence <= 1:
+        raise ValueError(
+            "`confidence` must be in the range [0, 1]. "
+            f"Received: confidence={confidence}"
+        )
+
+
+def check_pair(views) -> tuple[str, str]:
+    """`views` as a tuple; raises unless it names two different views."""
+    views = (views,) if isinstance(views, str) else tuple(views)
+    if len(views) != 2 or views[0] == views[1]:
+        raise ValueError(
+            f"`views` must name two different views. Received: views={views}"
+        )
+    return views
+
+
+def class_probabilities(labels, like):
+    """Labels of any form as probabilities of the shape and dtype of `like`.
+
+    The integer -1, no label, becomes a row of zeros.
+    """
+    labels = ops.convert_to_tensor(labels)
+    if len(labels.shape) == 2 and labels.shape[-1] == like.shape[-1]:
+        return ops.cast(labels, like.dtype)
+    if len(labels.shape) == 2 and labels.shape[-1] == 1:
+        labels = ops.squeeze(labels, -1)
+    if len(labels.shape) != 1:
+        raise ValueError(
+            "Labels must be integers of shape (batch,) or (batch, 1), or "
+            f"probabilities of shape (batch, {like.shape[-1]}). "
+            f"Received: labels of shape {tuple(labels.shape)}"
+        )
+    labels = ops.cast(labels, "int32")
+    in_range = (labels >= -1) & (labels < like.shape[-1])
+    message = (
+        f"Labels must be classes from 0 to {like.shape[-1] - 1}, or -1 for "
+        "no label. Received: "
+    )
+    tf.debugging.Assert(ops.all(in_range), [message, labels])
+    return ops.one_hot(labels, like.shape[-1], dtype=like.dtype)

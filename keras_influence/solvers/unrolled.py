@@ -1,0 +1,67 @@
+import keras
+
+from keras_influence.solvers.solver import Solver, check_positive_integers
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class Unrolled(Solver):
+    """Truncated back-propagation through the last steps of gradient descent.
+
+    Inside `fit` the iterates and batches of the last `steps` steps are kept
+    and differentiated through: every stored example gets the derivative of
+    the validation loss through the step it was in. After training there are
+    no stored steps; all are taken at the last iterate, where this is the
+    truncated Neumann series of `H⁻¹` without damping.
+
+    Args:
+        steps: integer, how many steps to go back. Defaults to `5`.
+        learning_rate: float, the step size of plain gradient descent that the
+            steps are taken for. Defaults to `0.1`.
+
+    Example:
+
+    >>> operator = solvers.DenseOperator(np.diag([1.0, 4.0]))
+    >>> solver = solvers.Unrolled(steps=200, learning_rate=0.2)
+    >>> solver.solve(operator, np.ones(2)).vector.numpy().round(3)
+    array([1.  , 0.25])
+
+    Reference: "Truncated Unrolled Diff." in table A1; Shaban et al.,
+    "Truncated Back-propagation for Bilevel Optimization", 2019.
+    """
+
+    def __init__(self, steps: int = 5, learning_rate: float = 0.1):
+        super().__init__()
+        check_positive_integers(steps=steps)
+        if not learning_rate > 0:
+            raise ValueError(
+                "Argument `learning_rate` must be a float > 0. "
+                f"Received: learning_rate={learning_rate}"
+            )
+        self.steps = steps
+        self.learning_rate = learning_rate
+
+    def adjoints(self, operators: list, vector) -> list:
+        """`p_j = η ∏_{k<j} (I - η H_k) g`, the way back through the steps.
+
+        Args:
+            operators: list of the `Operator`s `H_k` of the last steps, the
+                latest first.
+            vector: tensor of shape `(size,)`, `g` at the last iterate.
+
+        Returns:
+            List of tensors of shape `(size,)`: `-⟨p_j, ∇l_u⟩` is the
+            derivative in the weight of an example of step `j`.
+        """
+        adjoints = [self.learning_rate * vector]
+        for operator in operators[:-1]:
+            product = operator.matvec(adjoints[-1])
+            adjoints.append(adjoints[-1] - self.learning_rate * product)
+        return adjoints
+
+    def solve_damped(self, operator, damping, vector):
+        """All steps at one operator: `η Σ_{j<steps} (I - η H)ʲ g`."""
+        return sum(self.adjoints([operator] * self.steps, vector)), True
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"steps": self.steps, "learning_rate": self.learning_rate}

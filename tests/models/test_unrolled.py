@@ -1,0 +1,102 @@
+"""Unrolled differentiation against doing it by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_influence as ki
+
+RATE, CLASSES = 0.2, 3
+
+
+class Collect(ki.optimizers.RowOptimizer):
+    """Subtracts the gradients: what is subtracted is what they were."""
+
+    def update_rows(self, values, gradients, learning_rate):
+        return (values - gradients,)
+
+
+def data(n, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 4)).astype("float32")
+    return x, rng.integers(CLASSES, size=n).astype("int64")
+
+
+def batches(count):
+    """Steps whose unlabelled examples differ from one to the next."""
+    labeled, unlabeled = data(4 * count, 0), data(5 * count, 1)
+    for i in range(count):
+        rows = slice(5 * i, 5 * i + 5)
+        yield {
+            "labeled": tuple(part[4 * i : 4 * i + 4] for part in labeled),
+            "unlabeled": {
+                "views": {"original": unlabeled[0][rows]},
+                "index": np.arange(5 * i, 5 * i + 5),
+                "label": unlabeled[1][rows],
+            },
+        }
+
+
+def by_hand(kernel, bias, steps, kept, validation, count):
+    """Differentiates the validation loss through the last steps of SGD."""
+    lambdas = tf.ones(count)
+    with tf.GradientTape() as tape:
+        tape.watch(lambdas)
+        for i, step in enumerate(steps):
+            weights = lambdas if i >= len(steps) - kept else tf.ones(count)
+            with tf.GradientTape() as inner:
+                inner.watch([kernel, bias])
+                x, y = step["labeled"]
+                loss = tf.reduce_mean(losses(y, x @ kernel + bias))
+                u = step["unlabeled"]
+                z = u["views"]["original"] @ kernel + bias
+                rows = tf.gather(weights, u["index"])
+                loss += tf.reduce_mean(rows * losses(u["label"], z))
+            gradients = inner.gradient(loss, [kernel, bias])
+            kernel = kernel - RATE * gradients[0]
+            bias = bias - RATE * gradients[1]
+        x, y = validation
+        value = tf.reduce_mean(losses(y, x @ kernel + bias))
+    return tf.convert_to_tensor(tape.gradient(value, lambdas)).numpy()
+
+
+def losses(labels, logits):
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+@pytest.mark.parametrize("parameters", ["all", "last_layer"])
+@pytest.mark.parametrize("kept", [1, 3])
+def test_unrolled_is_differentiation_through_stored_steps(parameters, kept):
+    count, validation = 5, data(7, 2)
+    steps = list(batches(count + 1))
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(CLASSES)])
+    model = ki.InfluenceModel(
+        network, num_unlabeled=5 * len(steps), max_weight=None
+    )
+    model.compile(
+        optimizer=keras.optimizers.SGD(RATE),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        unlabeled_loss=ki.losses.GivenLabels(),
+        weight_optimizer=Collect(1.0),
+        influence=ki.Influence(
+            parameters, solver=ki.solvers.Unrolled(kept, learning_rate=RATE)
+        ),
+        validation_set=validation,
+        inner_steps=count + 1,
+    )
+    kernel, bias = (tf.constant(v.numpy()) for v in network.variables)
+    dataset = tf.data.Dataset.from_generator(
+        lambda: iter(steps),
+        output_signature=keras.tree.map_structure(
+            lambda t: tf.TensorSpec(t.shape, t.dtype), steps[0]
+        ),
+    )
+    model.fit(dataset, steps_per_epoch=count + 1, verbose=0)
+    # The mean over a batch of 5 is in the loss; scores are of l_u itself.
+    found = (1.0 - model.example_weights) / 5
+    expected = by_hand(
+        kernel, bias, steps[:count], kept, validation, 5 * len(steps)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    assert np.count_nonzero(found) == 5 * kept
