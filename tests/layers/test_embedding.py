@@ -1,0 +1,34 @@
+import hypothesis
+import hypothesis.strategies as st
+import keras
+import numpy as np
+from layer_case import check_primitives, few_examples, run_layer_test
+
+from keras_influence.layers import Embedding
+
+
+@few_examples
+@hypothesis.given(
+    shape=st.lists(st.integers(1, 5), min_size=0, max_size=2),
+    vocabulary=st.integers(1, 6),
+    size=st.integers(1, 3),
+)
+def test_primitives(shape, vocabulary, size):
+    check_primitives(
+        Embedding(vocabulary, size, dtype="float64"),
+        keras.layers.Embedding(vocabulary, size, dtype="float64"),
+        np.random.randint(vocabulary, size=(3, *shape)),
+    )
+
+
+def test_is_an_embedding(tmp_path):
+    arguments = {"input_dim": 6, "output_dim": 3}
+    inputs = np.random.randint(6, size=(3, 4))
+    kinds = Embedding, keras.layers.Embedding
+    run_layer_test(*kinds, arguments, inputs, tmp_path)
+
+
+def test_keeps_the_mask():
+    layer = Embedding(6, 3, mask_zero=True)
+    mask = layer(np.array([[1, 0]]))._keras_mask
+    assert mask.numpy().tolist() == [[True, False]]
