@@ -1,5 +1,7 @@
 """The curvature of an objective, as operators for the solvers."""
 
+import functools
+
 from keras import ops
 
 from keras_influence.influence import derivatives
@@ -78,23 +80,38 @@ class OuterProduct(ObjectiveCurvature):
     Reference: Larsen et al. in table A1.
     """
 
+    def __init__(self, objective):
+        super().__init__(objective)
+        self.factors = objective.low_rank()
+
     def matvec(self, vector):
-        """One JVP to `⟨g_n, v⟩`, one VJP back."""
+        """`⟨g_n, v⟩` of every example, then their sum of `g_n`."""
         objective = self.objective
-        # Forward mode is the transpose of what follows, also where batch
-        # normalisation couples the examples and recorded gradients do not.
+        tangents = objective.unflatten(vector)
+        if self.factors is not None:
+            product = self.factors.matvec(vector)
+        else:
+            product = objective.flatten(self._product(tangents))
+        return product + objective.flatten(self.penalty_product(tangents))
+
+    def inverse(self, damping):
+        """Woodbury's identity, where the sum holds recorded gradients only."""
+        if self.factors is None or self.objective.regularization is not None:
+            return None
+        return functools.partial(self.factors.solve, damping)
+
+    def _product(self, tangents):
+        """One JVP and its transpose."""
+        objective = self.objective
         products = derivatives.jvp(
-            objective.losses, objective.parameters, objective.unflatten(vector)
+            objective.losses, objective.parameters, tangents
         )
         cotangents = [
             term.weights * product
             for term, product in zip(objective.terms, products, strict=True)
         ]
-        product = derivatives.vjp(
+        return derivatives.vjp(
             objective.losses, objective.parameters, cotangents
-        )
-        return objective.flatten(product) + objective.flatten(
-            self.penalty_product(objective.unflatten(vector))
         )
 
 

@@ -4,6 +4,7 @@ from keras import ops
 from keras_influence import solvers
 from keras_influence.influence import curvature as curvatures
 from keras_influence.influence import outer as outers
+from keras_influence.influence.presets import PRESETS
 
 CURVATURES = ("hessian", "gauss_newton", "outer_product", None)
 
@@ -84,6 +85,30 @@ class Influence:
         self.curvature = curvature
         self.solver = solver
         self.outer = outer
+
+    @classmethod
+    def preset(cls, name: str, **overrides) -> "Influence":
+        """A method of table A1 by name.
+
+        Args:
+            name: `"last_layer"` (the paper's own), `"larsen"`,
+                `"conjugate_gradient"`, `"luketina"`, `"koh_liang"`,
+                `"shaban"` or `"lorraine"`.
+            **overrides: constructor arguments to set otherwise.
+
+        Example:
+
+        >>> Influence.preset("lorraine", parameters="last_layer").solver.terms
+        20
+
+        Reference: table A1 of "Not All Unlabeled Data are Equal".
+        """
+        if name not in PRESETS:
+            raise ValueError(
+                f"Argument `name` must be one of {list(PRESETS)}. "
+                f"Received: name={name!r}"
+            )
+        return cls(**{**PRESETS[name](), **overrides})
 
     def scores(self, inner, outer):
         """Eq. 6 for every example of the inner objective.

@@ -10,10 +10,13 @@ are the rows of `V`: the kernel and, where there is one, the bias, whose feature
 is 1. Examples seen through several views have one feature row a view.
 """
 
+import functools
+
 import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence import derivatives
+from keras_influence.influence.low_rank import LowRank
 from keras_influence.influence.objective import Objective, Term
 from keras_influence.solvers import Operator
 
@@ -55,6 +58,31 @@ class LastLayerObjective(Objective):
                 self.features, self.output_gradients(), strict=True
             )
         ]
+
+    def low_rank(self) -> LowRank:
+        """`Σ_n w_n g_n g_nᵀ` from `⟨g_n, g_m⟩ = ⟨a_n, a_m⟩ ⟨δ_n, δ_m⟩`."""
+        deltas = self.output_gradients()
+        a = ops.concatenate([_flat(a) for a in self.features])
+        delta = ops.concatenate([_flat(d) for d in deltas])
+        root = ops.sqrt(ops.concatenate([t.weights for t in self.terms]))
+        counts = [f.shape[1] for f in self.features for _ in range(f.shape[0])]
+        example = ops.repeat(ops.arange(len(counts)), counts)
+
+        def to_examples(rows):
+            return tf.math.segment_sum(rows, example)
+
+        def project(vector):
+            rows = ops.sum(delta * ops.matmul(a, self.matrix(vector)), 1)
+            return root * to_examples(rows)
+
+        def expand(r):
+            rows = ops.take(root * r, example)[:, None] * delta
+            return ops.reshape(tf.matmul(a, rows, transpose_a=True), (-1,))
+
+        gram = tf.matmul(a, a, transpose_b=True)
+        gram *= tf.matmul(delta, delta, transpose_b=True)
+        gram = to_examples(ops.transpose(to_examples(gram)))
+        return LowRank(root[:, None] * gram * root, project, expand)
 
     def output_gradients(self) -> list:
         """`δ_n = ∂l_n/∂z_n`, a tensor `(n, views, units)` for every term."""
@@ -115,6 +143,13 @@ class LastLayerCurvature(Operator):
         matrix = ops.transpose(matrix, (2, 0, 3, 1))
         matrix = ops.reshape(matrix, (self.size, self.size))
         return matrix + self._penalty_matrix()
+
+    def inverse(self, damping):
+        """Woodbury's identity, where the sum holds outer products only."""
+        regularized = self.objective.regularization is not None
+        if regularized or not self.outer_product:
+            return None
+        return functools.partial(self.objective.low_rank().solve, damping)
 
     def sample(self, number):
         """The curvature on a random half of the examples."""
@@ -275,8 +310,12 @@ def _total(term):
 
 def _gram(a, b):
     """`Σ_n Σ_views a_nᵀ b_n` for `(n, views, p)` and `(n, views, q)`."""
-    a = ops.reshape(a, (-1, a.shape[-1]))
-    return tf.matmul(a, ops.reshape(b, (-1, b.shape[-1])), transpose_a=True)
+    return tf.matmul(_flat(a), _flat(b), transpose_a=True)
+
+
+def _flat(a):
+    """`(n, views, p)` to `(n·views, p)`."""
+    return ops.reshape(a, (-1, a.shape[-1]))
 
 
 def _with_ones(a):

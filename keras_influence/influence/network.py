@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence import scope
+from keras_influence.influence import derivatives, scope
+from keras_influence.influence.low_rank import LowRank
 from keras_influence.influence.objective import Objective
 from keras_influence.influence.recorded import (
     RecordedGradients,
@@ -119,8 +120,8 @@ class NetworkObjective(Objective):
             derivatives.append(ops.sum(self.stack(rows)[i], 1))
         return derivatives
 
-    def gram(self):
-        """`⟨g_n, g_m⟩` of all examples of all terms, or `None`.
+    def low_rank(self) -> LowRank | None:
+        """`Σ_n w_n g_n g_nᵀ` from recorded gradients, or `None`.
 
         `None` where a layer in scope does not record.
         """
@@ -128,8 +129,22 @@ class NetworkObjective(Objective):
         records = scope_records(self.variables, run.recording, self.rows)
         if records is None:
             return None
-        gram = self._recorded(run, run.losses, records).gram()
-        return self._to_examples(ops.transpose(self._to_examples(gram)))
+        gradients = self._recorded(run, run.losses, records)
+        weights = ops.concatenate([term.weights for term in self.terms])
+        root = ops.sqrt(weights)
+
+        def project(tensors):
+            return root * self._to_examples(gradients.dot(tensors))
+
+        zeros = [ops.zeros_like(p) for p in self.parameters]
+        gram = self._to_examples(gradients.gram())
+        gram = self._to_examples(ops.transpose(gram))
+        return LowRank(
+            root[:, None] * gram * root,
+            lambda vector: project(self.unflatten(vector)),
+            # The transpose of a linear map is its gradient anywhere.
+            lambda r: self.flatten(derivatives.vjp(project, zeros, r)),
+        )
 
     def _recorded(self, run, losses, records):
         deltas = output_gradients(run.tape, losses, records)

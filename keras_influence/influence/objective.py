@@ -88,6 +88,10 @@ class Objective:
             self.losses, self.parameters, self.unflatten(vector)
         )
 
+    def low_rank(self):
+        """`Σ_n w_n g_n g_nᵀ` as a `LowRank` product, or `None`."""
+        return None
+
     def sample(self, number):
         """An unbiased estimate on a random half of the examples.
 

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 
@@ -65,6 +66,16 @@ class PerExampleLoss:
                 f"Argument `{name}` must have labels from 0 to {classes - 1}, "
                 f"one for each logit. Received: {np.unique(wrong)[:10]}"
             )
+
+    def assert_labels(self, labels, logits):
+        """As `check_labels` for tensors, when they are there."""
+        if not self.takes_classes:
+            return
+        classes = logits.shape[-1]
+        tf.debugging.Assert(
+            ops.logical_not(ops.any(self.outside(labels, classes))),
+            [f"Labels must be from 0 to {classes - 1}. Received:", labels],
+        )
 
     @property
     def softmax(self) -> bool:

@@ -23,6 +23,7 @@ from keras_influence.layers import Recording
 # Numbers (features and logits) that one step of the solver works on.
 CHUNK = 2**25
 
+# What a second call on the same model need not find and trace again.
 _heads = weakref.WeakKeyDictionary()
 
 
@@ -102,9 +103,9 @@ class _LastLayerProblem:
 
     def __init__(self, model, batches, loss):
         if model not in _heads:
-            _heads[model] = find_head(model, next(iter(batches))[0])
+            _heads[model] = find_head(model, next(iter(batches))[0]), {}
         self.model = model
-        self.head = _heads[model]
+        self.head, _ = _heads[model]
         self.loss = loss
 
     def objective(self, batches, loss, regularized=False):
@@ -130,11 +131,12 @@ class _LastLayerProblem:
         """The inputs of the head and the labels of all examples."""
         dtype = self.head.layer.kernel.dtype
         width = self.head.layer.kernel.shape[0]
+        head_inputs = _head_inputs(self.model, self.head, batches)
         labels, count = [], 0
         # The system keeps in memory what fits; the file has no name.
         with tempfile.TemporaryFile() as file:
             for x, y in batches:
-                features = _head_inputs(self.model, self.head, x).numpy()
+                features = head_inputs(x).numpy()
                 file.write(features.tobytes())
                 labels.append(y.numpy())
                 count += len(features)
@@ -169,11 +171,21 @@ class _NetworkProblem:
         return Streamed(objective, batches, compiled=True)
 
 
-@tf.function(reduce_retracing=True)
-def _head_inputs(model, head, x):
-    with Recording() as recording:
-        model(x, training=False)
-    return head.features(recording)
+def _head_inputs(model, head, batches):
+    """What enters the head, as a compiled function of a batch's inputs."""
+    spec = batches.element_spec[0]
+    _, compiled = _heads[model]
+    if str(spec) not in compiled:
+        reference = weakref.ref(model)
+
+        def head_inputs(x):
+            with Recording() as recording:
+                reference()(x, training=False)
+            return head.features(recording)
+
+        traced = tf.function(head_inputs, [spec], autograph=False)
+        compiled[str(spec)] = traced.get_concrete_function()
+    return compiled[str(spec)]
 
 
 def _batches(name, data, batch_size):

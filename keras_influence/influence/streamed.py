@@ -28,7 +28,7 @@ class Streamed:
         self.compiled = compiled
         self.parts = sum(1 for _ in batches)
 
-    def function(self, function: Callable) -> Callable:
+    def on_batch(self, function: Callable) -> Callable:
         """`function(objective, *tensors)` as one of `(batch, *tensors)`."""
         compiled = []
 
@@ -40,15 +40,16 @@ class Streamed:
                 # One trace serves the last, smaller batch too.
                 specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
                 signature = [self.batches.element_spec, *specs]
-                compiled.append(tf.function(on_batch, signature))
+                traced = tf.function(on_batch, signature, autograph=False)
+                compiled.append(traced.get_concrete_function())
             return compiled[0](batch, *tensors)
 
         return run if self.compiled else on_batch
 
     def map(self, function: Callable, *tensors):
         """A generator of `function(objective, *tensors)` of every batch."""
-        on_batch = self.function(function)
-        return (on_batch(batch, *tensors) for batch in self.batches)
+        run = self.on_batch(function)
+        return (run(batch, *tensors) for batch in self.batches)
 
     def gradient(self):
         """`∇L(θ)` as a vector."""
@@ -74,8 +75,10 @@ class StreamedOperator(Operator):
         first = next(iter(streamed.batches))
         self._first = operator(streamed.objective(first))
         super().__init__(self._first.size, self._first.dtype)
-        self._matvec = streamed.function(lambda o, v: operator(o).matvec(v))
+        self._matvec = streamed.on_batch(lambda o, v: operator(o).matvec(v))
 
+    # `tf.map_fn` would convert the loops over batches and the numbers.
+    @tf.autograph.experimental.do_not_convert
     def matvec(self, vector):
         """One pass over the data."""
         return sum(self._matvec(b, vector) for b in self.streamed.batches)
@@ -84,6 +87,7 @@ class StreamedOperator(Operator):
         """One pass over the data."""
         return sum(self.streamed.map(lambda o: self.operator(o).to_dense()))
 
+    @tf.autograph.experimental.do_not_convert
     def sample(self, number):
         """The curvature of one batch, drawn at random, for the whole."""
         return _BatchOperator(self, int(number))

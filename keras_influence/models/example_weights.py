@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -16,6 +17,11 @@ class ExampleWeights(keras.layers.Layer):
         max_weight: float, the upper bound of a weight; the lower is 0.
             `None` for no upper bound. Defaults to `2.0`.
 
+    Raises:
+        ValueError: if an argument is outside its range.
+        tf.errors.InvalidArgumentError: when called, if an id is outside
+            `[0, num_examples)`. Compiled by XLA, such an id is not noticed.
+
     Example:
     >>> ExampleWeights(3)(np.array([0, 2])).numpy()
     array([1., 1.], dtype=float32)
@@ -27,6 +33,20 @@ class ExampleWeights(keras.layers.Layer):
         self, num_examples, initial_weight=1.0, max_weight=2.0, **kwargs
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
+        if not isinstance(num_examples, int) or num_examples < 1:
+            raise ValueError(
+                "Argument `num_unlabeled` must be an integer >= 1. Received: "
+                f"num_unlabeled={num_examples!r}"
+            )
+        upper = np.inf if max_weight is None else max_weight
+        weights = np.asarray(initial_weight)
+        in_range = np.all((weights >= 0) & (weights <= upper))
+        if weights.shape not in ((), (num_examples,)) or not in_range:
+            raise ValueError(
+                "Argument `initial_weight` must be a float or one for each of "
+                f"{num_examples} examples, between 0 and max_weight="
+                f"{max_weight}. Received: initial_weight={initial_weight!r}"
+            )
         self.num_examples = num_examples
         self.initial_weight = initial_weight
         self.max_weight = max_weight
@@ -48,6 +68,16 @@ class ExampleWeights(keras.layers.Layer):
 
     def call(self, index):
         """The weights of the examples with these ids, shape `(n,)`."""
+        # A GPU would read zeros there, without a word.
+        tf.debugging.Assert(
+            ops.all((index >= 0) & (index < self.num_examples)),
+            [
+                "Ids of unlabelled examples must be from 0 to num_unlabeled - "
+                f"1 = {self.num_examples - 1}: make the model with "
+                "`num_unlabeled` as large as the data. Received: index=",
+                index,
+            ],
+        )
         return gather_rows(self.values.value, index)
 
     def update(self, optimizer, index, hypergradient):
@@ -60,6 +90,17 @@ class ExampleWeights(keras.layers.Layer):
             hypergradient: tensor of shape `(n,)`.
         """
         optimizer.apply([tf.IndexedSlices(hypergradient, index)], [self.values])
+
+    def load_own_variables(self, store):
+        """Loads the weights, of as many examples."""
+        shape = tuple(store["0"].shape)
+        if shape != (self.num_examples,):
+            raise ValueError(
+                f"The saved model has weights of {shape[0]} unlabelled "
+                f"examples, this one of num_unlabeled={self.num_examples}. "
+                "Make the model with `num_unlabeled` as it was saved."
+            )
+        super().load_own_variables(store)
 
     def get_config(self):
         """The constructor's arguments."""

@@ -108,6 +108,7 @@ class InfluenceModel(keras.Model):
         self.built = network.built
         self._head = None
         self._updates = False
+        self.progress = None
 
     @property
     def example_weights(self) -> np.ndarray:
@@ -197,8 +198,7 @@ class InfluenceModel(keras.Model):
         self.warmup_steps = warmup_steps
         self.validation_draw = validation_draw
         self.validation_set = validation_set
-        progress = Progress(learned=inner_steps is not None)
-        self.progress, self._progress_metrics = progress, progress.metrics
+        self.progress = Progress(learned=inner_steps is not None)
         self._arguments = {
             "optimizer": optimizer,
             "loss": self.per_example_loss.loss,
@@ -286,14 +286,14 @@ class InfluenceModel(keras.Model):
             updates = [self.updates_weights(step) for step in steps]
             if not any(updates):
                 return plain(iterator)
+            if len(updates) == 1:
+                return single[True](iterator)
+            # Taken here: a graph that finds no data may have counted a step.
             logs = None
-            for flag in updates:
-                try:
-                    logs = single[flag](iterator)
-                except (StopIteration, tf.errors.OutOfRangeError):
-                    if logs is None:
-                        raise
-                    break
+            for flag, data in zip(updates, iterator, strict=False):
+                logs = single[flag](iter([data]))
+            if logs is None:
+                raise StopIteration
             return logs
 
         self.train_function = train_function
@@ -354,6 +354,7 @@ class InfluenceModel(keras.Model):
         )
         if batch.sample_weight is not None:
             labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
+        self.per_example_loss.assert_labels(batch.y, labeled)
         labeled_losses = self.per_example_loss(batch.y, labeled)
         unlabeled_losses, mask = self.unlabeled_loss(views, batch.label, step)
         weights = ops.cast(self.weighting(batch.index), mask.dtype)
@@ -364,7 +365,8 @@ class InfluenceModel(keras.Model):
         self.progress.step(labeled_loss, unlabeled_loss, mask, weights)
         total = labeled_loss + unlabeled_loss
         return Losses(
-            total=total + sum(ops.cast(p, total.dtype) for p in self.network.losses),
+            total=total
+            + sum(ops.cast(p, total.dtype) for p in self.network.losses),
             logits=labeled,
             mask=mask,
             parts=[labeled_losses, unlabeled_losses],
@@ -399,6 +401,12 @@ class InfluenceModel(keras.Model):
         self.weighting.update(self.weight_optimizer, index, hypergradient)
         self.progress.update(hypergradient, solution.residual, ~valid)
 
+    @property
+    def metrics(self) -> list:
+        """Keras' own metrics and those of training."""
+        progress = self.progress.metrics.values() if self.progress else ()
+        return [*super().metrics, *progress]
+
     def test_step(self, data):
         """As Keras' own, without the metrics of training."""
         logs = super().test_step(data)
@@ -408,6 +416,7 @@ class InfluenceModel(keras.Model):
         """The constructor's arguments, serialised."""
         return {
             "name": self.name,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "network": keras.saving.serialize_keras_object(self.network),
             "num_unlabeled": self.weighting.num_examples,
             "initial_weight": self.weighting.initial_weight,
@@ -417,10 +426,10 @@ class InfluenceModel(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """A model from `get_config`'s dictionary."""
-        network = keras.saving.deserialize_keras_object(
-            config["network"], custom_objects=custom_objects
+        deserialize = functools.partial(
+            keras.saving.deserialize_keras_object, custom_objects=custom_objects
         )
-        return cls(**{**config, "network": network})
+        return cls(**{k: deserialize(v) for k, v in config.items()})
 
     def get_compile_config(self):
         """The arguments of `compile`, without the validation set."""

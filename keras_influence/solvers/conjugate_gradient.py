@@ -1,16 +1,18 @@
 import keras
-import tensorflow as tf
+import numpy as np
 from keras import ops
 
-from keras_influence.solvers.solver import Solution, Solver
+from keras_influence.solvers.operator import norm
+from keras_influence.solvers.solver import Solver, check_positive_integers
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
 class ConjugateGradient(Solver):
     """Conjugate gradient: `iterations` products, no matrix.
 
-    Stops early at the tolerance, and at a direction of negative curvature,
-    which `Solution.valid` reports.
+    With the condition number `κ` the error falls by
+    `(√κ - 1) / (√κ + 1)` an iteration. Stops early at the tolerance, and at a
+    direction of negative curvature, which `Solution.valid` reports.
 
     Args:
         iterations: integer, the most products to spend. Defaults to `100`.
@@ -25,8 +27,8 @@ class ConjugateGradient(Solver):
             Defaults to `None`.
 
     Example:
-    >>> operator = DenseOperator(np.diag([1.0, 4.0]))
-    >>> solver = ConjugateGradient(damping=0.0)
+    >>> operator = solvers.DenseOperator(np.diag([1.0, 4.0]))
+    >>> solver = solvers.ConjugateGradient(damping=0.0)
     >>> solver.solve(operator, np.ones(2)).vector.numpy()
     array([1.  , 0.25])
 
@@ -43,10 +45,11 @@ class ConjugateGradient(Solver):
         preconditioner: str | None = None,
     ):
         super().__init__(damping, relative_to)
-        if iterations < 1:
+        check_positive_integers(iterations=iterations)
+        if not 0 <= tolerance < 1:
             raise ValueError(
-                "Argument `iterations` must be an integer >= 1. "
-                f"Received: iterations={iterations}"
+                "Argument `tolerance` must be a float in [0, 1). "
+                f"Received: tolerance={tolerance}"
             )
         if preconditioner not in (None, "kronecker"):
             raise ValueError(
@@ -57,20 +60,29 @@ class ConjugateGradient(Solver):
         self.tolerance = tolerance
         self.preconditioner = preconditioner
 
-    def solve(self, operator, vector) -> Solution:
-        """Solves by preconditioned conjugate gradient."""
-        damping = self.absolute_damping(operator)
-        precondition = None
-        if self.preconditioner == "kronecker":
-            precondition = operator.preconditioner(damping)
+    def solve_damped(self, operator, damping, vector) -> tuple:
+        """At most `iterations` products."""
         return conjugate_gradient(
             operator,
-            vector,
             damping,
+            vector,
             self.iterations,
             self.tolerance,
-            precondition,
+            self._precondition(operator, damping),
         )
+
+    def _precondition(self, operator, damping):
+        if self.preconditioner is None:
+            return None
+        precondition = operator.preconditioner(damping)
+        if precondition is None:
+            raise ValueError(
+                f"`preconditioner={self.preconditioner!r}` needs an operator "
+                "that has one, such as the curvature of the last layer: set "
+                "`preconditioner=None` or `parameters='last_layer'`. "
+                f"Received: operator of type {type(operator).__name__}"
+            )
+        return precondition
 
     def get_config(self):
         """The constructor's arguments."""
@@ -83,46 +95,49 @@ class ConjugateGradient(Solver):
 
 
 def conjugate_gradient(
-    operator, vector, damping, iterations, tolerance, precondition=None
-) -> Solution:
+    operator, damping, vector, iterations, tolerance, precondition=None
+) -> tuple:
     """Preconditioned conjugate gradient on `operator + damping·I`.
 
     Args:
         operator: a symmetric `Operator`.
-        vector: tensor of shape `(size,)`, the right-hand side.
         damping: scalar tensor.
+        vector: tensor of shape `(size,)`, the right-hand side.
         iterations: integer, the most products to spend.
-        tolerance: float, the relative residual at which to stop.
+        tolerance: float, the relative residual at which to stop; not below
+            the rounding error of the dtype.
         precondition: function from a residual to an approximate solution, or
             `None`. Defaults to `None`.
 
     Returns:
-        A `Solution`; its residual is measured by one product more.
+        The solution, and whether every direction had positive curvature.
     """
     precondition = precondition or (lambda residual: residual)
-    target = tolerance * ops.norm(vector)
+    rounding = float(np.finfo(operator.dtype).eps)
+    target = max(tolerance, rounding) * ops.norm(vector)
 
-    def unfinished(i, x, r, z, p, definite):
+    def unfinished(i, x, r, z, p, largest, definite):
         return (i < iterations) & (ops.norm(r) > target) & definite
 
-    def step(i, x, r, z, p, definite):
+    def step(i, x, r, z, p, largest, definite):
         product = operator.matvec(p) + damping * p
-        curvature = _dot(p, product)
-        definite = curvature > 0
-        alpha = tf.where(definite, _dot(r, z) / curvature, 0.0)
+        length = norm(p)
+        rayleigh = _dot(p / length, product) / length
+        # Singular in rounding counts as singular.
+        largest = ops.maximum(largest, rayleigh)
+        definite = (rayleigh > rounding * largest) & (_dot(r, z) > 0)
+        alpha = ops.where(definite, _dot(r, z) / _dot(p, product), 0.0)
         x = x + alpha * p
         next_r = r - alpha * product
         next_z = precondition(next_r)
-        beta = tf.math.divide_no_nan(_dot(next_r, next_z), _dot(r, z))
-        return i + 1, x, next_r, next_z, next_z + beta * p, definite
+        beta = ops.divide_no_nan(_dot(next_r, next_z), _dot(r, z))
+        return i + 1, x, next_r, next_z, next_z + beta * p, largest, definite
 
     z = precondition(vector)
-    state = (0, ops.zeros_like(vector), vector, z, z, True)
-    _, x, _, _, _, definite = tf.while_loop(unfinished, step, state)
-    residual = tf.math.divide_no_nan(
-        ops.norm(operator.matvec(x) + damping * x - vector), ops.norm(vector)
-    )
-    return Solution(x, residual, definite & ops.isfinite(residual))
+    zero = ops.zeros((), operator.dtype)
+    state = (0, ops.zeros_like(vector), vector, z, z, zero, True)
+    _, x, *_, definite = ops.while_loop(unfinished, step, state)
+    return x, definite
 
 
 def _dot(a, b):

@@ -3,7 +3,11 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.solvers.conjugate_gradient import conjugate_gradient
-from keras_influence.solvers.solver import Solution, Solver
+from keras_influence.solvers.solver import (
+    Solution,
+    Solver,
+    check_positive_integers,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -16,40 +20,57 @@ class Exact(Solver):
             `"largest_eigenvalue"`, `"mean_eigenvalue"`, or `None` for an
             absolute value. Defaults to `None`.
         max_dense: integer, the largest size that is written out as a matrix
-            and factorised; above it conjugate gradient runs to `1e-6` of the
-            right-hand side. Defaults to `2500`.
+            and factorised. Above it the operator's own inverse is used where
+            it has one, as a sum of outer products has by Woodbury's identity;
+            else conjugate gradient runs to `1e-6` of the right-hand side.
+            Defaults to `2500`.
 
     Example:
-    >>> operator = DenseOperator(np.diag([1.0, 4.0]))
-    >>> Exact(damping=0.0).solve(operator, np.ones(2)).vector.numpy()
+    >>> operator = solvers.DenseOperator(np.diag([1.0, 4.0]))
+    >>> solver = solvers.Exact(damping=0.0)
+    >>> solver.solve(operator, np.ones(2)).vector.numpy()
     array([1.  , 0.25])
 
     Reference: Eq. 6 of "Not All Unlabeled Data are Equal".
     """
 
-    def __init__(self, damping=1e-3, relative_to=None, max_dense: int = 2500):
+    def __init__(
+        self,
+        damping: float = 1e-3,
+        relative_to: str | None = None,
+        max_dense: int = 2500,
+    ):
         super().__init__(damping, relative_to)
+        check_positive_integers(max_dense=max_dense)
         self.max_dense = max_dense
 
     def solve(self, operator, vector) -> Solution:
-        """Solves by Cholesky or, above `max_dense`, by conjugate gradient."""
+        """Solves by Cholesky or, above `max_dense`, without the matrix."""
+        if operator.size <= self.max_dense:
+            operator = operator.dense()
+        solution = super().solve(operator, vector)
+        # A matrix that is singular in rounding can still have a factor.
+        solved = (solution.residual < 1) & solution.valid
+        return solution._replace(valid=solved)
+
+    def solve_damped(self, operator, damping, vector) -> tuple:
+        """Two triangular solves, or up to 1000 products."""
         if operator.size > self.max_dense:
-            damping = self.absolute_damping(operator)
+            inverse = operator.inverse(damping)
+            if inverse is not None:
+                return inverse(vector), True
             return conjugate_gradient(
                 operator,
-                vector,
                 damping,
+                vector,
                 iterations=1000,
                 tolerance=1e-6,
                 precondition=operator.preconditioner(damping),
             )
-        operator = operator.dense()
-        damping = self.absolute_damping(operator)
         identity = ops.eye(operator.size, dtype=operator.dtype)
-        # A factor that does not exist is NaN here; `check` finds it.
-        factor = tf.linalg.cholesky(operator.matrix + damping * identity)
-        solution = tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0]
-        return self.check(operator, damping, vector, solution)
+        # Not `ops.cholesky`, which raises where this one gives NaN.
+        factor = tf.linalg.cholesky(operator.to_dense() + damping * identity)
+        return tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0], True
 
     def get_config(self):
         """The constructor's arguments."""

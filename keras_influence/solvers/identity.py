@@ -9,7 +9,8 @@ class Identity(Solver):
     """Takes the inverse Hessian for the identity: `v = g`.
 
     Example:
-    >>> Identity().solve(DenseOperator(np.eye(2)), np.ones(2)).vector
+    >>> operator = solvers.DenseOperator(np.diag([1.0, 4.0]))
+    >>> solvers.Identity().solve(operator, np.ones(2)).vector.numpy()
     array([1., 1.])
 
     Reference: "Identity" in table A1; Luketina et al., "Scalable
@@ -20,9 +21,10 @@ class Identity(Solver):
         super().__init__()
 
     def solve(self, operator, vector) -> Solution:
-        """Gives the right-hand side back; no product is spent."""
-        norm = ops.norm(vector)
-        return Solution(vector, ops.zeros_like(norm), ops.isfinite(norm))
+        """Gives `vector` back; `operator` is not applied and may be `None`."""
+        vector = ops.convert_to_tensor(vector)
+        finite = ops.all(ops.isfinite(vector))
+        return Solution(vector, ops.zeros((), vector.dtype), finite)
 
     def get_config(self):
         """Empty: there is nothing to configure."""

@@ -3,7 +3,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.solvers.operator import Operator, largest_eigenvalue
+from keras_influence.solvers.operator import Operator, largest_eigenvalue, norm
 
 RELATIVE = ("largest_eigenvalue", "mean_eigenvalue", None)
 
@@ -13,9 +13,11 @@ class Solution(NamedTuple):
 
     Args:
         vector: tensor of shape `(size,)`, the solution `v`.
-        residual: scalar tensor, `‖(H + damping·I) v - g‖ / ‖g‖`.
+        residual: scalar tensor, `‖(H + damping·I) v - g‖ / ‖g‖`, measured by
+            one product more. An approximation is allowed a large one.
         valid: boolean scalar tensor, `False` where `v` must not be used: it
-            is not finite, or the operator is not positive definite.
+            is not finite, the operator is not positive definite, or the
+            solver diverged.
     """
 
     vector: tf.Tensor
@@ -26,21 +28,35 @@ class Solution(NamedTuple):
 class Solver:
     """Base class of solvers of `(H + damping·I) v = g`.
 
-    Subclass it and write `solve`.
+    Subclass it and write `solve_damped`.
+
+    The regularisers of the training loss, weight decay among them, are in `H`
+    already: where they make it positive definite, `damping=0.0` damps by the
+    weight decay and nothing else.
 
     Args:
         damping: float, what is added to every eigenvalue. Defaults to `0.0`.
         relative_to: what `damping` is a fraction of:
-            `"largest_eigenvalue"`, `"mean_eigenvalue"`, or `None` for an
+            `"largest_eigenvalue"` (by power iteration, 20 products),
+            `"mean_eigenvalue"` (by the operator's trace), or `None` for an
             absolute value. Defaults to `None`.
+
+    Example:
+    >>> class Diagonal(solvers.Solver):
+    ...     def solve_damped(self, operator, damping, vector):
+    ...         diagonal = keras.ops.diagonal(operator.to_dense())
+    ...         return vector / (diagonal + damping), True
+    >>> operator = solvers.DenseOperator(np.diag([1.0, 3.0]))
+    >>> Diagonal(damping=1.0).solve(operator, np.ones(2)).vector.numpy()
+    array([0.5 , 0.25])
 
     Reference: table A1 and Eq. 6 of "Not All Unlabeled Data are Equal".
     """
 
     def __init__(self, damping: float = 0.0, relative_to: str | None = None):
-        if not damping >= 0:
+        if not 0 <= damping < float("inf"):
             raise ValueError(
-                "Argument `damping` must be a float >= 0. "
+                "Argument `damping` must be a finite float >= 0. "
                 f"Received: damping={damping}"
             )
         if relative_to not in RELATIVE:
@@ -61,26 +77,57 @@ class Solver:
         Returns:
             A `Solution`.
         """
+        vector = ops.convert_to_tensor(vector, operator.dtype)
+        if not vector.shape.is_compatible_with((operator.size,)):
+            raise ValueError(
+                "Argument `vector` must have the shape (operator.size,). "
+                f"Received: vector.shape={tuple(vector.shape)}, "
+                f"operator.size={operator.size}"
+            )
+        damping = self.absolute_damping(operator)
+        # Solved at unit scale: the squares of a tiny gradient underflow.
+        scale = ops.max(ops.abs(vector))
+        unit = ops.divide_no_nan(vector, scale)
+        solution, valid = self.solve_damped(operator, damping, unit)
+        product = operator.matvec(solution) + damping * solution
+        error = norm(product - unit)
+        solution = scale * solution
+        for tensor in (vector, solution, error):
+            valid = valid & ops.all(ops.isfinite(tensor))
+        return Solution(solution, ops.divide_no_nan(error, norm(unit)), valid)
+
+    def solve_damped(self, operator: Operator, damping, vector) -> tuple:
+        """Solves for a right-hand side whose largest entry is 1, or zero.
+
+        Args:
+            operator: the symmetric `Operator` `H`.
+            damping: scalar tensor, what is added to every eigenvalue.
+            vector: tensor of shape `(size,)`, the right-hand side.
+
+        Returns:
+            The solution, a tensor of shape `(size,)`, and a boolean: whether
+            the method found nothing wrong. That all numbers are finite is
+            checked for it.
+        """
         raise NotImplementedError(
-            f"`{type(self).__name__}` must implement `solve(operator, vector)`."
+            f"`{type(self).__name__}` must implement "
+            "`solve_damped(operator, damping, vector)`."
         )
 
     def absolute_damping(self, operator: Operator):
         """The damping of this operator as a scalar tensor."""
-        damping = ops.cast(self.damping, operator.dtype)
+        damping = ops.convert_to_tensor(self.damping, operator.dtype)
         if not self.damping or self.relative_to is None:
             return damping
         if self.relative_to == "mean_eigenvalue":
             return damping * operator.trace() / operator.size
         return damping * largest_eigenvalue(operator)
 
-    def check(self, operator, damping, vector, solution) -> Solution:
-        """Measures the true residual of a solution and judges it."""
-        product = operator.matvec(solution) + damping * solution
-        residual = tf.math.divide_no_nan(
-            ops.norm(product - vector), ops.norm(vector)
-        )
-        return Solution(solution, residual, ops.isfinite(residual))
+    def largest_damped_eigenvalue(self, operator: Operator, damping):
+        """The largest eigenvalue of `H + damping·I` as a scalar tensor."""
+        if self.damping and self.relative_to == "largest_eigenvalue":
+            return damping / self.damping + damping  # paid for already
+        return largest_eigenvalue(operator) + damping
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
@@ -90,3 +137,13 @@ class Solver:
     def from_config(cls, config: dict):
         """A solver from `get_config`'s dictionary."""
         return cls(**config)
+
+
+def check_positive_integers(**arguments):
+    """Raises for the first argument that is not an `int` >= 1."""
+    for name, value in arguments.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"Argument `{name}` must be an `int` >= 1. "
+                f"Received: {name}={value!r}"
+            )

@@ -36,7 +36,7 @@ def trained(train, weights, classes, bias):
         return v, p
 
     def value(flat):
-        v, p = parts(flat)
+        v, _ = parts(flat)
         log_p = scipy.special.log_softmax(a @ v, axis=1)
         nll = -(weights * np.sum(onehot * log_p, 1)).mean()
         return nll + np.sum(decay * v**2)

@@ -1,0 +1,137 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from influence_case import assert_close, explicit_hessian, explicit_jacobian
+from keras import ops
+
+from keras_influence.influence import curvature
+from keras_influence.influence.objective import Objective, Term
+from keras_influence.influence.streamed import Streamed, StreamedOperator
+
+random = np.random.default_rng(0)
+X = random.normal(size=(7, 4))
+Y = np.eye(3)[random.integers(0, 3, 7)]
+WEIGHTS = random.uniform(size=7)
+
+
+@pytest.fixture
+def model():
+    return keras.Sequential(
+        [
+            keras.Input((4,), dtype="float64"),
+            keras.layers.Dense(2, "tanh", dtype="float64"),
+            keras.layers.Dense(3, dtype="float64"),
+        ]
+    )
+
+
+def decay(parameters):
+    return 0.1 * sum(ops.sum(p**4) for p in parameters)
+
+
+def objective(model, rows=slice(None), regularized=True):
+    """Cross-entropy of each example seen once; a convex loss."""
+    x, y = X[rows], Y[rows]
+    term = Term(
+        lambda z: -ops.sum(y * ops.log_softmax(z[:, 0]), -1),
+        tf.constant(WEIGHTS[rows]),
+    )
+    return Objective(
+        [tf.constant(v.numpy()) for v in model.trainable_variables],
+        lambda p: [model.stateless_call(p, [], x)[0][:, None]],
+        [term],
+        decay if regularized else None,
+    )
+
+
+def explicit(kind, objective):
+    parameters = objective.parameters
+    hessian = explicit_hessian(objective, parameters)
+    if kind == "hessian":
+        return hessian
+    penalty = explicit_hessian(decay, parameters)
+    if kind == "outer_product":
+        g = explicit_jacobian(lambda p: objective.losses(p)[0], parameters)
+        return g.T @ (WEIGHTS[:, None] * g) + penalty
+    z = objective.outputs(parameters)[0]
+    jacobian = explicit_jacobian(
+        lambda p: tf.reshape(objective.outputs(p)[0], (-1,)), parameters
+    )
+    p = ops.softmax(z[:, 0]).numpy()
+    blocks = np.zeros((21, 21))
+    for i, weight in enumerate(WEIGHTS):
+        rows = slice(3 * i, 3 * i + 3)
+        block = np.diag(p[i]) - np.outer(p[i], p[i])
+        blocks[rows, rows] = weight * block
+    return jacobian.T @ blocks @ jacobian + penalty
+
+
+KINDS = ["hessian", "gauss_newton", "outer_product"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_operators_of_a_deep_network(kind, model):
+    inner = objective(model)
+    operator = curvature.operator(inner, kind)
+    expected = explicit(kind, inner)
+    assert operator.size == len(expected)
+    assert operator.dtype == "float64"
+    assert_close(operator.to_dense(), expected)
+    vector = random.normal(size=len(expected))
+    run = tf.function(operator.matvec)
+    assert_close(run(tf.constant(vector)), expected @ vector)
+
+
+def test_gauss_newton_is_not_the_hessian_here(model):
+    # Or the test above could not tell them apart.
+    inner = objective(model)
+    matrices = [explicit(kind, inner) for kind in KINDS[:2]]
+    assert np.abs(matrices[0] - matrices[1]).max() > 0.01
+    assert np.linalg.eigvalsh(matrices[1]).min() > -1e-12
+
+
+def test_gradient_and_directional_derivatives(model):
+    inner = objective(model)
+    expected = explicit_jacobian(lambda p: inner(p)[None], inner.parameters)
+    assert_close(inner.gradient(), expected[0])
+    g = explicit_jacobian(lambda p: inner.losses(p)[0], inner.parameters)
+    vector = random.normal(size=g.shape[1])
+    assert_close(
+        inner.directional_derivatives(tf.constant(vector))[0], g @ vector
+    )
+
+
+def test_vectors_and_lists_of_tensors(model):
+    inner = objective(model)
+    vector = tf.range(inner.size, dtype="float64")
+    tensors = inner.unflatten(vector)
+    assert [t.shape for t in tensors] == [p.shape for p in inner.parameters]
+    np.testing.assert_array_equal(inner.flatten(tensors), vector)
+
+
+def test_no_curvature(model):
+    assert curvature.operator(objective(model), None) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streamed_sums_are_those_of_all_examples(kind, model):
+    def of_batch(rows):
+        # The penalty counts once.
+        return objective(model, rows, regularized=rows.start == 0)
+
+    batches = [slice(0, 3), slice(3, 6), slice(6, 7)]
+    streamed = Streamed(of_batch, batches)
+    whole = objective(model)
+    assert_close(streamed.gradient(), whole.gradient())
+    operator = curvature.operator(streamed, kind)
+    assert isinstance(operator, StreamedOperator)
+    expected = curvature.operator(whole, kind)
+    assert_close(operator.to_dense(), expected.to_dense())
+    vector = tf.constant(random.normal(size=whole.size))
+    assert_close(operator.matvec(vector), expected.matvec(vector))
+    assert_close(
+        streamed.directional_derivatives(vector)[0],
+        whole.directional_derivatives(vector)[0],
+    )
+    assert operator.preconditioner(0.1) is None

@@ -1,0 +1,327 @@
+import functools
+
+import hypothesis
+import hypothesis.strategies as st
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from influence_case import (
+    assert_close,
+    explicit_hessian,
+    explicit_jacobian,
+    few_examples,
+)
+from keras import ops
+
+from keras_influence.influence.head import Head
+from keras_influence.influence.last_layer import LastLayerCurvature
+from keras_influence.influence.objective import Term
+from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.layers import BinaryLogits
+
+random = np.random.default_rng(0)
+
+
+def soft_labels(n, classes):
+    return random.dirichlet(np.ones(classes), n)
+
+
+LOSSES = {
+    "sparse": (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        lambda n, classes: random.integers(0, classes, n),
+    ),
+    "sparse_ignoring_a_class": (
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=1
+        ),
+        lambda n, classes: random.integers(0, classes, n),
+    ),
+    "categorical": (
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        soft_labels,
+    ),
+    "label_smoothing": (
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=0.2
+        ),
+        lambda n, classes: np.eye(classes)[random.integers(0, classes, n)],
+    ),
+    "binary": (
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        lambda n, classes: random.integers(0, 2, (n, classes)),
+    ),
+    "mse": (
+        keras.losses.MeanSquaredError(),
+        lambda n, classes: random.normal(size=(n, classes)),
+    ),
+}
+
+
+def dense(features, units, use_bias, kind=keras.layers.Dense, **arguments):
+    if kind is keras.layers.Dense:
+        arguments["units"] = units
+    layer = kind(use_bias=use_bias, dtype="float64", **arguments)
+    layer.build((None, features))
+    layer.set_weights([random.normal(size=w.shape) for w in layer.weights])
+    return layer
+
+
+def readout(head, loss, z):
+    return loss(head.readout(z))
+
+
+class Problem:
+    """An objective of the last layer, and the same written out."""
+
+    def __init__(self, layer, parts):
+        self.layer, self.parts = layer, parts
+        head = Head(layer)
+        self.terms = []
+        for _, loss, labels, weights in parts:
+            if labels is None:
+                read = functools.partial(readout, head, loss)
+                self.terms.append(Term(read, tf.constant(weights)))
+            else:
+                self.terms.append(head.term(loss, labels, weights))
+        features = [tf.constant(a) for a, *_ in parts]
+        self.objective = head.objective(features, self.terms)
+        self.parameters = [v.numpy() for v in head.variables]
+
+    def losses(self, parameters):
+        kernel, *bias = parameters
+        losses = []
+        for a, loss, labels, _ in self.parts:
+            z = tf.einsum("nvd,dc->nvc", tf.constant(a), kernel)
+            z = z + bias[0] if bias else z
+            if isinstance(self.layer, BinaryLogits):
+                z = tf.concat([z, -z], -1)
+            losses.append(loss(z) if labels is None else loss(labels, z[:, 0]))
+        return losses
+
+    def value(self, parameters):
+        value = 0.0
+        for (*_, weights), losses in zip(
+            self.parts, self.losses(parameters), strict=True
+        ):
+            value += tf.reduce_sum(weights * losses)
+        kernel, *bias = parameters
+        if self.layer.kernel_regularizer:
+            value += self.layer.kernel_regularizer(kernel)
+        if bias and self.layer.bias_regularizer:
+            value += self.layer.bias_regularizer(bias[0])
+        return value
+
+    def hessian(self):
+        return explicit_hessian(self.value, self.parameters)
+
+    def gradients(self):
+        """Explicit per-example gradients, one array a term."""
+        return [
+            explicit_jacobian(lambda p, i=i: self.losses(p)[i], self.parameters)
+            for i in range(len(self.parts))
+        ]
+
+
+def labeled(name, n, features, units):
+    loss, labels = LOSSES[name]
+    weights = random.uniform(size=n) * random.integers(0, 2, n)
+    a = random.normal(size=(n, 1, features))
+    return a, PerExampleLoss(loss), labels(n, units), weights
+
+
+def over_views(z):
+    """Both views get gradient, and so do blocks between them."""
+    p = ops.softmax(z, -1)
+    return ops.sum(p[:, 0] * -ops.log_softmax(z[:, -1], -1), -1)
+
+
+def convex_over_views(z):
+    apart = ops.sum((z[:, 0] - z[:, -1]) ** 2, -1)
+    return apart + ops.sum(ops.logsumexp(z, -1), -1)
+
+
+def unlabeled(n, views, features, loss=over_views):
+    a = random.normal(size=(n, views, features))
+    return a, loss, None, random.uniform(size=n)
+
+
+def check(problem):
+    """Matrix, product, gradient and scores against autodiff."""
+    hessian = problem.hessian()
+    curvature = LastLayerCurvature(problem.objective)
+    assert_close(curvature.to_dense(), hessian)
+    vector = random.normal(size=len(hessian))
+    assert_close(curvature.matvec(tf.constant(vector)), hessian @ vector)
+    assert_close(
+        problem.objective.gradient(),
+        explicit_jacobian(lambda p: problem.value(p)[None], problem.parameters)[
+            0
+        ],
+    )
+    scores = problem.objective.directional_derivatives(tf.constant(vector))
+    for ours, gradients in zip(scores, problem.gradients(), strict=True):
+        assert_close(ours, gradients @ vector)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss(name, use_bias):
+    layer = dense(4, 3, use_bias)
+    check(Problem(layer, [labeled(name, 5, 4, 3)]))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("name", ["binary", "mse"])
+def test_single_logit(name, use_bias):
+    check(Problem(dense(4, 1, use_bias), [labeled(name, 5, 4, 1)]))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_binary_logits(use_bias):
+    layer = dense(4, 1, use_bias, BinaryLogits)
+    parts = [labeled("sparse", 5, 4, 2), unlabeled(4, 2, 4)]
+    check(Problem(layer, parts))
+
+
+def test_gradients_through_two_views_have_blocks_between_them():
+    problem = Problem(dense(3, 3, True), [unlabeled(4, 2, 3)])
+    check(problem)
+    block = LastLayerCurvature(problem.objective).blocks[0].dense()
+    assert np.abs(block[:, 0, :, 1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "regularizer",
+    [
+        keras.regularizers.L1(0.3),
+        keras.regularizers.L2(0.3),
+        keras.regularizers.L1L2(0.1, 0.2),
+        lambda kernel: ops.sum(ops.matmul(kernel, ops.transpose(kernel)) ** 2),
+    ],
+    ids=["l1", "l2", "l1l2", "coupled"],
+)
+def test_regularizers_count(regularizer):
+    arguments = {"kernel_regularizer": regularizer}
+    arguments["bias_regularizer"] = keras.regularizers.L2(0.7)
+    layer = dense(4, 3, True, **arguments)
+    problem = Problem(layer, [labeled("sparse", 5, 4, 3)])
+    check(problem)
+    bare = Problem(dense(4, 3, True), problem.parts)
+    bare.layer.set_weights(layer.get_weights())
+    difference = problem.hessian()[-3:, -3:] - bare.hessian()[-3:, -3:]
+    assert np.abs(difference).max() > 0.1
+
+
+@few_examples
+@hypothesis.given(
+    n=st.integers(1, 6),
+    features=st.integers(1, 4),
+    units=st.integers(2, 4),
+    views=st.integers(1, 3),
+    use_bias=st.booleans(),
+)
+def test_every_size(n, features, units, views, use_bias):
+    parts = [labeled("sparse", n, features, units)]
+    parts.append(unlabeled(n + 1, views, features))
+    check(Problem(dense(features, units, use_bias), parts))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_outer_product(use_bias):
+    decay = keras.regularizers.L2(0.25)
+    layer = dense(4, 3, use_bias, kernel_regularizer=decay)
+    parts = [labeled("sparse", 5, 4, 3), unlabeled(4, 2, 4)]
+    problem = Problem(layer, parts)
+    expected = np.diag([0.5] * 12 + [0.0] * 3 * use_bias)
+    for (*_, weights), g in zip(parts, problem.gradients(), strict=True):
+        expected += (weights[:, None] * g).T @ g
+    curvature = LastLayerCurvature(problem.objective, outer_product=True)
+    assert_close(curvature.to_dense(), expected)
+    vector = random.normal(size=len(expected))
+    assert_close(curvature.matvec(tf.constant(vector)), expected @ vector)
+
+
+def as_matrix(function, size):
+    return np.stack([function(tf.constant(e)) for e in np.eye(size)])
+
+
+@pytest.mark.parametrize("outer_product", [False, True])
+def test_preconditioner_is_the_kronecker_approximation(outer_product):
+    parts = [labeled("sparse", 6, 4, 3)]
+    parts.append(unlabeled(5, 2, 4, convex_over_views))
+    problem = Problem(dense(4, 3, True), parts)
+    moment, blocks, total = 0.0, 0.0, 0.0
+    for part, term in zip(problem.parts, problem.terms, strict=True):
+        a, *_, weights = part
+        a = np.concatenate([a, np.ones_like(a[..., :1])], -1)
+        moment += np.einsum("n,nvd,nve->de", weights, a, a)
+        total += weights.sum() * a.shape[1]
+        kernel, bias = problem.parameters
+        z = a @ np.concatenate([kernel, [bias]])
+        for i, weight in enumerate(weights):
+            for v in range(a.shape[1]):
+                block = output_block(term, z, i, v, outer_product)
+                blocks += weight * block
+    expected = np.kron(moment, blocks / total) + 0.01 * np.eye(15)
+    curvature = LastLayerCurvature(problem.objective, outer_product)
+    precondition = curvature.preconditioner(tf.constant(0.01, "float64"))
+    inverse = np.linalg.inv(expected)
+    assert_close(as_matrix(precondition, 15), inverse, rtol=1e-4)
+
+
+def output_block(term, z, example, view, outer_product):
+    """`∂²l/∂z²` or `δδᵀ` of one example within one view."""
+
+    def loss(parameters):
+        moved = tf.tensor_scatter_nd_update(
+            tf.constant(z), [[example, view]], [parameters[0]]
+        )
+        return term.loss(moved)[example]
+
+    if outer_product:
+        gradient = explicit_jacobian(
+            lambda p: loss(p)[None], [z[example, view]]
+        )
+        return gradient.T @ gradient
+    return explicit_hessian(loss, [z[example, view]])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_preconditioner_is_positive_definite(sign):
+    # A custom penalty may be concave.
+    layer = dense(4, 3, True, kernel_regularizer=lambda k: sign * ops.sum(k**2))
+    problem = Problem(layer, [labeled("sparse", 6, 4, 3)])
+    curvature = LastLayerCurvature(problem.objective)
+    precondition = curvature.preconditioner(tf.constant(0.01, "float64"))
+    matrix = as_matrix(precondition, 15)
+    assert_close(matrix, matrix.T)
+    assert np.linalg.eigvalsh(matrix).min() > 0
+
+
+def test_preconditioner_inverts_what_is_a_kronecker_product():
+    layer = dense(4, 3, True)
+    problem = Problem(layer, [labeled("mse", 9, 4, 3)])
+    curvature = LastLayerCurvature(problem.objective)
+    precondition = curvature.preconditioner(tf.constant(0.1, "float64"))
+    inverse = np.linalg.inv(problem.hessian() + 0.1 * np.eye(15))
+    assert_close(as_matrix(precondition, 15), inverse, rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_in_graphs(jit_compile):
+    problem = Problem(
+        dense(4, 3, True, kernel_regularizer="l2"),
+        [labeled("sparse", 5, 4, 3), unlabeled(4, 2, 4)],
+    )
+    vector = tf.constant(random.normal(size=15))
+
+    @tf.function(jit_compile=jit_compile)
+    def run(vector):
+        curvature = LastLayerCurvature(problem.objective)
+        return curvature.matvec(vector), curvature.to_dense()
+
+    product, matrix = run(vector)
+    assert_close(matrix, problem.hessian())
+    assert_close(product, problem.hessian() @ vector.numpy())

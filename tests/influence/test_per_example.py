@@ -1,0 +1,112 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_influence.influence.per_example import PerExampleLoss
+
+random = np.random.default_rng(0)
+LOGITS = random.normal(size=(4, 3)).astype("float32")
+CLASSES = random.integers(0, 3, 4)
+ONE_HOT = np.eye(3, dtype="float32")[CLASSES]
+
+SPARSE = keras.losses.SparseCategoricalCrossentropy
+CATEGORICAL = keras.losses.CategoricalCrossentropy
+BINARY = keras.losses.BinaryCrossentropy
+
+
+def one_by_one(loss, labels, logits):
+    """The Keras loss of every example on its own."""
+    return [
+        np.sum(loss(labels[i : i + 1], logits[i : i + 1]))
+        for i in range(len(logits))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels"),
+    [
+        (SPARSE(from_logits=True), CLASSES),
+        (SPARSE(from_logits=True), CLASSES[:, None]),
+        (SPARSE(from_logits=True), CLASSES.astype("float32")),
+        (SPARSE(from_logits=True, reduction="none"), CLASSES),
+        (CATEGORICAL(from_logits=True, label_smoothing=0.1), ONE_HOT),
+        (BINARY(from_logits=True), ONE_HOT),
+        (BINARY(from_logits=True), ONE_HOT.astype("int32")),
+        (keras.losses.MeanSquaredError(), LOGITS[::-1].copy()),
+        (keras.losses.Huber(delta=0.1), ONE_HOT),
+    ],
+    ids=lambda x: getattr(x, "name", "x"),
+)
+def test_equals_the_keras_loss_of_one_example(loss, labels):
+    expected = one_by_one(loss, labels, LOGITS)
+    losses = PerExampleLoss(loss)(labels, LOGITS)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [np.arange(4), np.arange(4)[:, None]])
+@pytest.mark.parametrize("loss", ["mse", "mean_squared_error"])
+def test_one_output_with_labels_of_one_dimension(loss, labels):
+    # Without care, (4,) against (4, 1) broadcasts to (4, 4).
+    losses = PerExampleLoss(loss)(labels, LOGITS[:, :1])
+    np.testing.assert_allclose(
+        losses, (LOGITS[:, 0] - np.arange(4)) ** 2, rtol=1e-5
+    )
+
+
+def test_losses_by_name_and_function():
+    def my_loss(y_true, y_pred):
+        return ops.sum(ops.abs(y_true - y_pred), -1)
+
+    expected = np.abs(ONE_HOT - LOGITS).sum(1)
+    np.testing.assert_allclose(
+        PerExampleLoss(my_loss)(ONE_HOT, LOGITS), expected, rtol=1e-6
+    )
+    for mae in ("mae", keras.losses.mean_absolute_error):
+        np.testing.assert_allclose(
+            PerExampleLoss(mae)(ONE_HOT, LOGITS), expected / 3, rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        "categorical_crossentropy",
+        "binary_crossentropy",
+        "bce",
+        "SparseCategoricalCrossentropy",
+        SPARSE(),
+        CATEGORICAL(),
+        BINARY(),
+        keras.losses.CategoricalFocalCrossentropy(),
+        keras.losses.categorical_focal_crossentropy,
+        keras.losses.KLDivergence(),
+        "kl_divergence",
+        "poisson",
+    ],
+    ids=str,
+)
+def test_losses_of_probabilities_are_refused(loss):
+    with pytest.raises(ValueError, match="must be a loss of logits"):
+        PerExampleLoss(loss)
+
+
+def test_no_loss():
+    with pytest.raises(ValueError, match="loss=None"):
+        PerExampleLoss(None)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (SPARSE(from_logits=True), True),
+        (CATEGORICAL(from_logits=True, label_smoothing=0.1), True),
+        (SPARSE(from_logits=True, ignore_class=0), False),
+        (CATEGORICAL(from_logits=True, axis=0), False),
+        (BINARY(from_logits=True), False),
+        ("mse", False),
+    ],
+)
+def test_the_closed_form_is_for_the_plain_softmax_only(loss, expected):
+    assert PerExampleLoss(loss).softmax is expected

@@ -1,0 +1,226 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from influence_case import assert_close, explicit_hessian, explicit_jacobian
+
+import keras_influence as ki
+from keras_influence.influence import post_hoc
+
+random = np.random.default_rng(0)
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def draw(n, features=4, classes=3):
+    return random.normal(size=(n, features)), random.integers(0, classes, n)
+
+
+TRAIN, VALIDATION = draw(11), draw(5)
+
+
+def network(hidden=False, **arguments):
+    layers = [keras.Input((4,), dtype="float64")]
+    if hidden:
+        layers.append(keras.layers.Dense(2, "tanh", dtype="float64"))
+    layers.append(keras.layers.Dense(3, dtype="float64", **arguments))
+    return keras.Sequential(layers)
+
+
+def scores(model, train=TRAIN, validation=VALIDATION, **arguments):
+    influence = ki.Influence(
+        arguments.pop("parameters", "last_layer"),
+        arguments.pop("curvature", "hessian"),
+        solver=arguments.pop("solver", ki.solvers.Exact(0.05)),
+        outer=arguments.pop("outer", "loss"),
+    )
+    arguments = {"loss": LOSS, **arguments}
+    return ki.influence_scores(
+        model, train, validation, influence=influence, **arguments
+    )
+
+
+def explicit_scores(model, curvature, damping=0.05, decay=0.0):
+    """Eq. 6 with every matrix written out."""
+    parameters = [v.numpy() for v in model.trainable_variables]
+
+    def losses(parameters, data):
+        x, y = data
+        logits, _ = model.stateless_call(parameters, [], x)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+
+    def objective(parameters):
+        penalty = sum(tf.reduce_sum(p**2) for p in parameters)
+        return tf.reduce_mean(losses(parameters, TRAIN)) + decay * penalty
+
+    g = explicit_jacobian(lambda p: losses(p, TRAIN), parameters)
+    if curvature == "outer_product":
+        matrix = g.T @ g / len(g) + 2 * decay * np.eye(g.shape[1])
+    else:
+        matrix = explicit_hessian(objective, parameters)
+    outer = explicit_jacobian(lambda p: losses(p, VALIDATION), parameters)
+    v = np.linalg.solve(matrix + damping * np.eye(len(matrix)), outer.mean(0))
+    return -g @ v / len(g)
+
+
+@pytest.mark.parametrize("curvature", ["hessian", "outer_product"])
+@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+def test_equals_matrices_written_out(curvature, parameters):
+    decay = keras.regularizers.L2(0.25)
+    model = network(kernel_regularizer=decay, bias_regularizer=decay)
+    assert_close(
+        scores(model, parameters=parameters, curvature=curvature),
+        explicit_scores(model, curvature, decay=0.25),
+    )
+
+
+def test_a_deep_network_with_all_parameters():
+    model = network(hidden=True)
+    solver = ki.solvers.Exact(1.0)
+    assert_close(
+        scores(model, parameters="all", solver=solver),
+        explicit_scores(model, "hessian", damping=1.0),
+    )
+
+
+def test_arrays_and_datasets_are_the_same():
+    model = network(hidden=True)
+    datasets = [
+        tf.data.Dataset.from_tensor_slices(data) for data in (TRAIN, VALIDATION)
+    ]
+    np.testing.assert_array_equal(scores(model), scores(model, *datasets))
+    assert_close(
+        scores(model, parameters="all", solver=ki.solvers.Exact(1.0)),
+        scores(
+            model, *datasets, parameters="all", solver=ki.solvers.Exact(1.0)
+        ),
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 11, 100])
+@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+def test_batch_sizes_do_not_matter(batch_size, parameters):
+    decay = keras.regularizers.L2(0.25)
+    model = network(kernel_regularizer=decay)
+    expected = scores(model, parameters=parameters)
+    ours = scores(model, parameters=parameters, batch_size=batch_size)
+    assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("curvature", ["hessian", "outer_product", None])
+@pytest.mark.parametrize("solver", ["exact", "cg"])
+def test_chunks_do_not_matter(curvature, solver, monkeypatch):
+    model = network(kernel_regularizer=keras.regularizers.L2(0.25))
+    solver = {
+        "exact": ki.solvers.Exact(0.05),
+        "cg": ki.solvers.ConjugateGradient(
+            200, tolerance=1e-12, damping=0.05, preconditioner="kronecker"
+        ),
+    }[solver if curvature else "exact"]
+    solver = solver if curvature else ki.solvers.Identity()
+    expected = scores(model, curvature=curvature, solver=solver)
+    # Features and logits of three examples.
+    monkeypatch.setattr(post_hoc, "CHUNK", 3 * 7)
+    assert_close(scores(model, curvature=curvature, solver=solver), expected)
+
+
+def test_a_large_head_runs_without_a_matrix():
+    model = network()
+    solver = ki.solvers.Exact(0.05, max_dense=3)
+    assert_close(scores(model, solver=solver), scores(model), rtol=1e-5)
+
+
+def test_the_compiled_loss_is_the_default():
+    model = network()
+    model.compile(loss=LOSS)
+    assert_close(scores(model, loss=None), scores(model))
+
+
+def test_a_subclassed_model_with_dictionary_inputs():
+    class Network(keras.Model):
+        def __init__(self):
+            super().__init__(dtype="float64")
+            self.head = keras.layers.Dense(3, dtype="float64")
+
+        def call(self, inputs):
+            return self.head(inputs["a"])
+
+    model, same = Network(), network()
+    inputs = [({"a": x}, y) for x, y in (TRAIN, VALIDATION)]
+    model(inputs[0][0])
+    model.set_weights(same.get_weights())
+    assert_close(scores(model, *inputs), scores(same))
+
+
+@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+def test_batch_normalisation_and_dropout_do_nothing(parameters):
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(3),
+        ]
+    )
+    before = [v.numpy() for v in model.variables]
+    first, second = (scores(model, parameters=parameters) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    for value, variable in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(value, variable)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+def test_mixed_precision(policy, parameters):
+    def build(dtype):
+        keras.utils.set_random_seed(0)
+        layers = [keras.Input((4,)), keras.layers.Dense(6, "tanh", dtype=dtype)]
+        return keras.Sequential([*layers, keras.layers.Dense(3, dtype=dtype)])
+
+    solver = ki.solvers.Exact(1.0)
+    ours, exact = (
+        scores(build(dtype), parameters=parameters, solver=solver)
+        for dtype in (policy, "float32")
+    )
+    assert ours.dtype == "float32"
+    atol = {"mixed_float16": 0.01, "mixed_bfloat16": 0.06}[policy]
+    np.testing.assert_allclose(ours, exact, atol=atol * np.abs(exact).max())
+
+
+def test_a_curvature_that_is_not_positive_definite():
+    model = network(kernel_regularizer=lambda k: -tf.reduce_sum(k**2))
+    with pytest.raises(ValueError, match="Raise the damping"):
+        scores(model, solver=ki.solvers.Exact(0.0))
+
+
+def test_features_that_are_not_finite():
+    x, y = draw(11)
+    x[3, 1] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        scores(network(), (x, y))
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+@pytest.mark.parametrize("kind", ["arrays", "dataset"])
+def test_empty_data(name, kind):
+    data = np.zeros((0, 4)), np.zeros(0, int)
+    if kind == "dataset":
+        data = tf.data.Dataset.from_tensor_slices(data)
+    with pytest.raises(ValueError, match=f"`{name}` must hold at least one"):
+        scores(network(), **{name: data})
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_labels_outside_the_classes(name):
+    data = np.zeros((2, 4)), np.array([0, 3])
+    with pytest.raises(ValueError, match=f"`{name}` must have labels"):
+        scores(network(), **{name: data})
+
+
+def test_data_of_another_form():
+    with pytest.raises(ValueError, match=r"must be a tuple \(x, y\)"):
+        scores(network(), train=TRAIN[0])
+
+
+def test_no_loss():
+    with pytest.raises(ValueError, match="not compiled"):
+        scores(network(), loss=None)

@@ -1,0 +1,142 @@
+import keras
+import numpy as np
+import pytest
+from model_case import (
+    VALIDATION,
+    assert_same,
+    compiled,
+    data,
+    draw,
+    fit,
+    network,
+    state,
+)
+
+import keras_influence as ki
+
+CADENCE = {"inner_steps": 2, "warmup_steps": 1, "validation_draw": 4}
+V = draw(VALIDATION, 2)
+
+
+def test_a_saved_model_is_the_same(tmp_path):
+    model = compiled(
+        initial_weight=0.5,
+        max_weight=3.0,
+        unlabeled_loss=ki.losses.GivenLabels(0.1),
+        influence=ki.Influence(outer="margin", solver=ki.solvers.Exact(0.2)),
+        metrics=["accuracy"],
+        **CADENCE,
+    )
+    fit(model, 5)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(state(model), state(copy))
+    assert copy.weight_optimizer.iterations == 2
+    x, y = draw(9, 5)
+    np.testing.assert_array_equal(
+        model.predict(x, verbose=0), copy.predict(x, verbose=0)
+    )
+    assert copy.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+    assert copy.weighting.bounds == (0.0, 3.0)
+    assert copy.weight_optimizer.bounds == (0.0, 3.0)
+    for name in ("inner_steps", "warmup_steps", "validation_draw"):
+        assert getattr(copy, name) == getattr(model, name)
+    assert copy.unlabeled_loss.label_smoothing == 0.1
+    assert copy.influence.get_config() == model.influence.get_config()
+    assert copy.loss.get_config() == model.loss.get_config()
+    assert copy.optimizer.get_config() == model.optimizer.get_config()
+
+
+def test_the_validation_set_is_set_anew(tmp_path):
+    model = compiled()
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"model\.validation_set = \(x, y\)"):
+        fit(copy, 1)
+    copy.validation_set = V
+    assert fit(copy, 1)["updates_skipped"] == 0
+    assert copy.weight_optimizer.iterations == 1
+
+
+def test_mixed_precision_is_saved(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    fit(model, 2)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(copy.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert_same(state(model), state(copy))
+
+
+def test_weights_are_saved(tmp_path):
+    model, copy = compiled(), compiled()
+    fit(model, 3)
+    model.save_weights(tmp_path / "model.weights.h5")
+    copy.load_weights(tmp_path / "model.weights.h5")
+    assert_same(state(model), state(copy))
+
+
+def test_a_weight_an_example_from_the_start(tmp_path):
+    initial = np.linspace(0, 2, 20)
+    model = compiled(initial_weight=initial)
+    np.testing.assert_allclose(model.example_weights, initial, rtol=1e-6)
+    fit(model, 1)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model.example_weights, copy.example_weights)
+    np.testing.assert_allclose(copy.weighting.initial_weight, initial)
+
+
+@pytest.mark.parametrize("num_unlabeled", [19, 21])
+def test_weights_of_another_size(num_unlabeled, tmp_path):
+    compiled().save_weights(tmp_path / "model.weights.h5")
+    model = compiled(num_unlabeled=num_unlabeled)
+    with pytest.raises(ValueError, match=f"num_unlabeled={num_unlabeled}"):
+        model.load_weights(tmp_path / "model.weights.h5")
+
+
+def build():
+    # Seeds of layers come from here, as from a script that starts anew.
+    keras.utils.set_random_seed(0)
+    return compiled(network(), **CADENCE)
+
+
+@pytest.mark.parametrize("way", ["model", "weights"])
+def test_resumed_training_is_bit_for_bit_the_same(way, tmp_path):
+    whole, killed = build(), build()
+    fit(whole, 7)
+    fit(killed, 4)
+    keras.utils.set_random_seed(7)
+    if way == "model":
+        killed.save(tmp_path / "model.keras")
+        resumed = keras.models.load_model(tmp_path / "model.keras")
+        resumed.validation_set = V
+    else:
+        killed.save_weights(tmp_path / "model.weights.h5")
+        resumed = compiled(**CADENCE)
+        resumed.load_weights(tmp_path / "model.weights.h5")
+    fit(resumed, 3, data(start_step=4))
+    assert_same(state(whole), state(resumed))
+    assert whole.weight_optimizer.iterations == 3
+
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.optimizer.iterations == 5:
+            raise KeyboardInterrupt
+
+
+def test_backup_and_restore(tmp_path):
+    whole, killed = build(), build()
+    fit(whole, 3, epochs=3)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, 3, epochs=3, callbacks=[backup, Kill()])
+    resumed = build()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    # The second epoch was not finished.
+    fit(resumed, 3, data(start_step=3), epochs=3, callbacks=[backup])
+    assert_same(state(whole), state(resumed))

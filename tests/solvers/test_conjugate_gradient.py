@@ -1,0 +1,157 @@
+import hypothesis
+import numpy as np
+import pytest
+import tensorflow as tf
+from solver_case import (
+    MODES,
+    damped,
+    errors,
+    few_examples,
+    right_hand_side,
+    rotated,
+    seeds,
+    slope,
+    solve,
+    spectra,
+)
+
+from keras_influence.solvers import ConjugateGradient, DenseOperator
+
+
+class Preconditioned(DenseOperator):
+    """A matrix with the inverse of another one as its preconditioner."""
+
+    def __init__(self, matrix, other):
+        super().__init__(matrix)
+        self.other = other
+
+    def preconditioner(self, damping):
+        inverse = tf.linalg.inv(self.other + damping * np.eye(self.size))
+        return lambda residual: tf.linalg.matvec(inverse, residual)
+
+
+def reference(matrix, vector, inverse, iterations):
+    """Preconditioned conjugate gradient, transcribed from Saad's book."""
+    x, r = np.zeros_like(vector), vector
+    z = inverse @ r
+    p = z
+    for _ in range(iterations):
+        alpha = (r @ z) / (p @ matrix @ p)
+        x = x + alpha * p
+        following = r - alpha * matrix @ p
+        z_following = inverse @ following
+        beta = (following @ z_following) / (r @ z)
+        r, z = following, z_following
+        p = z + beta * p
+    return x
+
+
+def budget(iterations, **arguments):
+    arguments = {"tolerance": 0.0, "damping": 0.0, **arguments}
+    return ConjugateGradient(iterations, **arguments)
+
+
+@pytest.mark.parametrize("condition", [10.0, 100.0])
+def test_converges_at_its_rate(condition):
+    # Chebyshev nodes are the spectrum for which the bound is nearly tight.
+    nodes = np.cos(np.pi * (np.arange(300) + 0.5) / 300)
+    matrix = rotated((condition + 1) / 2 + (condition - 1) / 2 * nodes)
+    vector = right_hand_side(300)
+    budgets = [5, 10, 15, 20, 25]
+    found = errors([budget(k) for k in budgets], matrix, vector, order=matrix)
+    start = np.sqrt(vector @ np.linalg.solve(matrix, vector))
+    rate = (np.sqrt(condition) - 1) / (np.sqrt(condition) + 1)
+    assert (found <= 2 * rate ** np.array(budgets) * start).all()
+    np.testing.assert_allclose(slope(budgets, found), np.log(rate), 0.1)
+
+
+@few_examples
+@hypothesis.given(spectrum=spectra, seed=seeds)
+def test_ends_after_as_many_products_as_eigenvalues(spectrum, seed):
+    matrix = rotated(spectrum, seed)
+    vector = right_hand_side(len(matrix), seed)
+    exact = np.linalg.solve(matrix, vector)
+    solution = solve(budget(len(matrix)), matrix, vector)
+    tolerance = 1e-9 * np.linalg.norm(exact)
+    np.testing.assert_allclose(solution.vector, exact, atol=tolerance)
+
+
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-4, 1e-8])
+def test_stops_at_the_tolerance(tolerance):
+    matrix = rotated(np.geomspace(0.01, 1, 50))
+    solver = ConjugateGradient(500, tolerance, damping=0.0)
+    residual = solve(solver, matrix, right_hand_side(50)).residual
+    assert tolerance / 100 < residual <= tolerance * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 6])
+@pytest.mark.parametrize("mode", MODES)
+def test_preconditioned_steps(iterations, mode):
+    matrix = rotated(np.geomspace(0.01, 10, 12), seed=1)
+    other = matrix + rotated(np.linspace(0, 0.05, 12), seed=2)
+    vector = right_hand_side(12)
+    solver = budget(iterations, damping=0.1, preconditioner="kronecker")
+
+    def run(vector):
+        return solver.solve(Preconditioned(matrix, other), vector).vector
+
+    if mode != "eager":
+        run = tf.function(run, jit_compile=mode == "xla", autograph=False)
+    inverse = np.linalg.inv(damped(other, 0.1))
+    expected = reference(damped(matrix, 0.1), vector, inverse, iterations)
+    np.testing.assert_allclose(run(tf.constant(vector)), expected, 1e-8)
+
+
+@few_examples
+@hypothesis.given(seed=seeds)
+def test_a_good_preconditioner_saves_products(seed):
+    matrix = rotated(np.geomspace(1e-3, 10, 30), seed)
+    other = matrix + rotated(np.full(30, 1e-3), seed)
+    vector = right_hand_side(30, seed)
+    exact = np.linalg.solve(matrix, vector)
+    distance = []
+    for name in (None, "kronecker"):
+        solver = budget(6, preconditioner=name)
+        operator = Preconditioned(matrix, other)
+        solution = solver.solve(operator, vector).vector.numpy()
+        distance.append(np.linalg.norm(solution - exact))
+    assert distance[1] < 1e-2 * distance[0]
+
+
+def test_an_indefinite_preconditioner_is_not_valid():
+    operator = Preconditioned(np.eye(2), np.diag([1.0, -1.0]))
+    solver = budget(5, preconditioner="kronecker")
+    assert not solver.solve(operator, np.array([1.0, 2.0])).valid
+
+
+def test_a_missing_preconditioner_is_refused():
+    solver = ConjugateGradient(preconditioner="kronecker")
+    with pytest.raises(ValueError, match=r"last layer.*DenseOperator"):
+        solve(solver, np.eye(2), np.ones(2))
+
+
+def test_hidden_negative_curvature_is_found():
+    # Nearly invisible in the right-hand side, and found on the way.
+    vector = np.array([1.0, 1.0, 1e-6])
+    solution = solve(budget(10), np.diag([1.0, 0.5, -0.1]), vector)
+    assert not solution.valid
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_spare_iterations_do_no_harm(dtype):
+    matrix = rotated(np.geomspace(0.01, 1, 8), dtype=dtype)
+    vector = right_hand_side(8, dtype=dtype)
+    solution = solve(budget(500), matrix, vector)
+    assert solution.valid
+    assert solution.residual < 1000 * np.finfo(dtype).eps
+
+
+@few_examples
+@hypothesis.given(seed=seeds)
+def test_singular_in_rounding_is_not_valid(seed):
+    matrix = rotated([1.0, 0.5, 0.0], seed, "float32")
+    vector = right_hand_side(3, seed, "float32")
+    solution = solve(budget(10), matrix, vector, "graph")
+    # Either it says so, or it did not follow the null space.
+    bound = 1e3 * np.linalg.norm(vector)
+    assert not solution.valid or np.linalg.norm(solution.vector) < bound

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+from solver_case import errors, right_hand_side, rotated, solve
+
+from keras_influence.solvers import Exact
+
+
+@pytest.mark.parametrize("condition", [1e1, 1e3, 1e5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_error_is_that_of_rounding(dtype, condition):
+    matrix = rotated(np.geomspace(1 / condition, 1, 40))
+    vector = right_hand_side(40)
+    solution = solve(
+        Exact(damping=0.0), matrix.astype(dtype), vector.astype(dtype)
+    )
+    exact = np.linalg.solve(matrix, vector)
+    error = np.linalg.norm(solution.vector - exact) / np.linalg.norm(exact)
+    assert error < 4 * condition * np.finfo(dtype).eps
+
+
+def test_matrix_free_above_max_dense():
+    matrix = rotated(np.geomspace(0.01, 1, 30))
+    vector = right_hand_side(30)
+    limits = [Exact(0.01, max_dense=30), Exact(0.01, max_dense=29)]
+    cholesky, matrix_free = errors(limits, matrix, vector, 0.01)
+    assert cholesky < 1e-12 < matrix_free < 1e-3
+
+
+@pytest.mark.parametrize("max_dense", [1, 2500])
+def test_garbage_of_a_singular_matrix_is_not_valid(max_dense):
+    solver = Exact(damping=0.0, max_dense=max_dense)
+    for seed in range(20):
+        matrix = rotated([1.0, 0.5, 0.0], seed, "float32")
+        solution = solve(solver, matrix, right_hand_side(3, seed, "float32"))
+        assert not solution.valid or solution.residual < 1

@@ -1,0 +1,105 @@
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import tensorflow as tf
+from solver_case import few_examples, rotated, seeds
+
+from keras_influence.solvers import DenseOperator, Operator
+from keras_influence.solvers.operator import largest_eigenvalue, norm
+
+
+class Product(Operator):
+    """A matrix of which only the products are known."""
+
+    def __init__(self, matrix):
+        self.matrix = tf.constant(matrix)
+        super().__init__(len(matrix), matrix.dtype)
+
+    def matvec(self, vector):
+        return tf.linalg.matvec(self.matrix, vector)
+
+
+@few_examples
+@hypothesis.given(size=st.integers(1, 7), seed=seeds)
+def test_dense_from_products(size, seed):
+    matrix = rotated(np.linspace(-1, 1, size), seed)
+    operator = Product(matrix)
+    np.testing.assert_allclose(operator.to_dense(), matrix, atol=1e-15)
+    np.testing.assert_allclose(operator.dense().matrix, matrix, atol=1e-15)
+    np.testing.assert_allclose(operator.trace(), np.trace(matrix), atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trace_of_a_large_operator_is_estimated(seed):
+    matrix = rotated(np.linspace(0.0, 1.0, 200), seed)
+    off_diagonal = matrix - np.diag(np.diag(matrix))
+    deviation = np.sqrt(2 / 32) * np.linalg.norm(off_diagonal)
+    estimate = float(Product(matrix).trace())
+    assert estimate != pytest.approx(np.trace(matrix), rel=1e-9)
+    assert abs(estimate - np.trace(matrix)) < 4 * deviation
+    assert estimate == float(Product(matrix).trace())
+
+
+def test_trace_of_a_large_diagonal_is_exact():
+    matrix = np.diag(np.arange(100.0))
+    np.testing.assert_allclose(Product(matrix).trace(), 4950.0)
+
+
+def test_trace_of_a_matrix_is_exact():
+    matrix = rotated(np.linspace(0.0, 1.0, 100))
+    np.testing.assert_allclose(DenseOperator(matrix).trace(), np.trace(matrix))
+
+
+def test_power_iteration_converges_at_its_rate():
+    matrix = rotated([1.0, 0.9, 0.5, -0.3])
+    budgets = [10, 20, 40, 80]
+    found = [
+        float(largest_eigenvalue(DenseOperator(matrix), k)) for k in budgets
+    ]
+    errors = 1 - np.array(found)
+    assert (errors > 0).all()
+    # The estimate's error is quadratic in the vector's: (0.9²)^k.
+    rates = np.diff(np.log(errors)) / np.diff(budgets)
+    np.testing.assert_allclose(rates[1:], 2 * np.log(0.9), 0.02)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_largest_eigenvalue_at_any_scale(scale, sign):
+    matrix = (sign * scale * rotated([1.0, 0.3])).astype("float32")
+    value = float(largest_eigenvalue(DenseOperator(matrix)))
+    np.testing.assert_allclose(value, scale, 1e-5)
+
+
+def test_largest_eigenvalue_of_zero():
+    assert float(largest_eigenvalue(DenseOperator(np.zeros((2, 2))))) == 0.0
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1.0, 1e30])
+def test_norm_at_any_scale(scale):
+    x = tf.constant([3.0 * scale, -4.0 * scale], "float32")
+    np.testing.assert_allclose(float(norm(x)), 5.0 * scale, 1e-6)
+
+
+def test_a_sample_of_what_has_no_examples_is_itself():
+    operator = DenseOperator(np.eye(2))
+    assert operator.sample(3) is operator
+    assert operator.dense() is operator
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3), (2, 2, 2)])
+def test_a_matrix_is_square(shape):
+    with pytest.raises(ValueError, match="Argument `matrix`"):
+        DenseOperator(np.ones(shape))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
+def test_half_precision_is_refused(dtype):
+    with pytest.raises(ValueError, match="Argument `dtype`"):
+        Operator(2, dtype)
+
+
+def test_matvec_is_to_be_written():
+    with pytest.raises(NotImplementedError, match="Operator"):
+        Operator(2).matvec(np.ones(2))
