@@ -1,0 +1,1 @@
+"""Ready experiments on top of `keras_influence`: `python -m applications`."""

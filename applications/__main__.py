@@ -1,0 +1,109 @@
+"""Ready experiments: `python -m applications list | show NAME | run NAME`."""
+
+import json
+import os
+import pathlib
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from applications import report
+from applications.presets import PRESETS
+from applications.recipe import resolve
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+app = typer.Typer(
+    help="Ready experiments with learned example weights.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Name = Annotated[str, typer.Argument(help="A preset; see `list`.")]
+Settings = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace a setting of the recipe; see `show`. Repeatable.",
+    ),
+]
+
+
+@app.command("list")
+def list_presets() -> None:
+    """The presets and what each is about."""
+    table = Table(box=None)
+    table.add_column("preset", style="bold", no_wrap=True)
+    table.add_column("what it is")
+    for name, recipe in PRESETS.items():
+        table.add_row(name, recipe["description"])
+    console.print(table)
+
+
+@app.command()
+def show(name: Name, settings: Settings = ()) -> None:
+    """The resolved recipe of a run, as JSON."""
+    print(json.dumps(_resolve(name, settings), indent=2))
+
+
+@app.command()
+def run(
+    name: Name,
+    settings: Settings = (),
+    data_dir: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Folder of TensorFlow Datasets.", exists=True, file_okay=False
+        ),
+    ] = None,
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Folder for the results. Default: runs/NAME."),
+    ] = None,
+) -> None:
+    """Trains a preset's four variants, prints a table, writes a report."""
+    recipe = _resolve(name, settings)
+    if "data_dir" in recipe["dataset"] and data_dir is not None:
+        recipe["dataset"]["data_dir"] = str(data_dir)
+    output = output or pathlib.Path("runs") / name
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"`--output`: {error}") from error
+    # TensorFlow takes seconds to import; `list` and `show` do without.
+    from applications.experiment import Experiment
+
+    try:
+        experiments = [Experiment(recipe, seed) for seed in recipe["seeds"]]
+    except (OSError, TypeError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    report.write_json(
+        output, "config", {"recipe": recipe, "versions": report.versions()}
+    )
+    rows = []
+    for experiment in experiments:
+        rows += experiment.run(_directory(output, recipe, experiment.seed))
+        report.write_json(output, "results", rows)
+    console.print(report.results_table(name, rows))
+    console.print(f"Pictures, weights and configuration: {output}")
+
+
+def _resolve(name, settings):
+    try:
+        return resolve(name, settings)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _directory(output, recipe, seed):
+    several = len(recipe["seeds"]) > 1
+    return output / f"seed_{seed}" if several else output
+
+
+if __name__ == "__main__":
+    app()

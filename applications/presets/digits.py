@@ -1,0 +1,72 @@
+"""Handwritten digits of 8 x 8 pixels, inside scikit-learn: no download."""
+
+DIGITS = {
+    "description": "Handwritten digits; 40 % of the given labels are wrong.",
+    "dataset": {
+        "name": "digits",
+        "labeled": 50,
+        "validation": 150,
+        "test": 400,
+        "wrong_labels": 0.4,
+        "foreign_classes": 0,
+    },
+    "network": {"name": "mlp", "units": [64], "dropout": 0.0},
+    "views": {},
+    "epochs": 5,
+    "steps_per_epoch": 200,
+    "batch_size": 16,
+    "unlabeled_ratio": 7.0,
+    "optimizer": {
+        "name": "SGD",
+        "learning_rate": 0.03,
+        "momentum": 0.9,
+        "nesterov": True,
+    },
+    "unlabeled_loss": {"name": "GivenLabels"},
+    "influence": {
+        "parameters": "last_layer",
+        "curvature": "hessian",
+        "solver": {
+            "name": "Exact",
+            "damping": 0.01,
+            "relative_to": "largest_eigenvalue",
+        },
+        "outer": "margin",
+    },
+    "weights": {
+        "initial_weight": 1.0,
+        "max_weight": 2.0,
+        "warmup_steps": 200,
+        "inner_steps": 2,
+    },
+    "weight_optimizer": {"name": "MAdam", "learning_rate": 0.05},
+    "seeds": [0],
+}
+
+DIGITS_FIXMATCH = DIGITS | {
+    "description": "Handwritten digits without labels; two classes foreign.",
+    "dataset": {
+        "name": "digits",
+        "labeled": 40,
+        "validation": 160,
+        "test": 400,
+        "wrong_labels": None,
+        "foreign_classes": 2,
+    },
+    "network": {
+        "name": "convolutional",
+        "filters": [16, 32],
+        "dropout": 0.0,
+    },
+    "views": {
+        "weak": {"name": "shift", "pixels": 1},
+        "strong": {
+            "name": "shift_noise_cutout",
+            "pixels": 1,
+            "noise": 0.1,
+            "size": 2,
+        },
+    },
+    "weights": DIGITS["weights"] | {"inner_steps": 1},
+    "unlabeled_loss": {"name": "FixMatch", "confidence": 0.8},
+}

@@ -1,0 +1,161 @@
+"""From a preset's name and `--set key=value` to the recipe of one run."""
+
+import ast
+import copy
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterable, Sequence
+
+from applications.presets import PRESETS
+
+# Where the names inside a recipe are looked up.
+ROOMS = {
+    "dataset": "applications.datasets",
+    "network": "applications.networks",
+    "optimizer": "keras.optimizers",
+    "unlabeled_loss": "keras_influence.losses",
+    "weight_optimizer": "keras_influence.optimizers",
+    "influence": "keras_influence",
+    "solver": "keras_influence.solvers",
+    "weak": "applications.views",
+    "strong": "applications.views",
+}
+
+
+def resolve(name: str, settings: Sequence[str] = ()) -> dict:
+    """A preset's recipe with the user's settings in place of its defaults.
+
+    Args:
+        name: str, the name of a preset.
+        settings: `"key=value"` strings, applied in order. A key is a path with
+            dots, such as `"optimizer.learning_rate"`, or its last part where
+            only one path ends that way. The value takes the type of the
+            default. A whole component may be replaced by another's name, as
+            in `"optimizer=Adam"` or, for a method of the paper's table A1,
+            `"influence=lorraine"`; its arguments can be set after that.
+
+    Returns:
+        The recipe: a dictionary of plain values.
+
+    Raises:
+        ValueError: for an unknown name or key, or a value of a wrong type.
+    """
+    recipe = copy.deepcopy(PRESETS[known(name, PRESETS, "preset")])
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"`--set` takes key=value. Received: {setting!r}.")
+        _set(recipe, key.strip(), value.strip())
+    return recipe
+
+
+def build(kind: str, component: dict, **arguments):
+    """Calls what a component of a recipe names.
+
+    Args:
+        kind: str, the component's key in `ROOMS`.
+        component: dict, a `name` and keyword arguments.
+        **arguments: further keyword arguments, those the recipe cannot hold.
+    """
+    arguments = {**component, **arguments}
+    return _find(kind, arguments.pop("name"))(**arguments)
+
+
+def known(name: str, names: Iterable[str], what: str) -> str:
+    """Returns `name` if it is one of `names`; else says which are nearest."""
+    names = list(dict.fromkeys(names))
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"Known: {', '.join(names)}."
+        if near:
+            hint = f"Did you mean {_either(near)}?"
+        raise ValueError(f"Unknown {what} {name!r}. {hint}")
+    return name
+
+
+def _set(recipe, key, value):
+    *parents, leaf = _path(recipe, key).split(".")
+    node = recipe
+    for part in parents:
+        node = node[part]
+    if leaf in node:
+        default = node[leaf]
+    else:
+        default = _arguments(parents[-1], node)[leaf]
+    if leaf in ROOMS:
+        node[leaf] = {"name": value}
+    elif not isinstance(default, dict):
+        node[leaf] = _parse(key, value, default)
+    else:
+        raise ValueError(
+            f"`{key}` is a group of settings: set one of "
+            f"{_either(f'{key}.{name}' for name in default)}."
+        )
+
+
+def _path(recipe, key):
+    """The full path that `key` stands for."""
+    paths = dict(_paths(recipe))
+    matches = [p for p in paths if p.endswith(f".{key}")]
+    if key in paths or len(matches) == 1:
+        return key if key in paths else matches[0]
+    if matches:
+        raise ValueError(f"`{key}` could be {_either(matches)}. Say which.")
+    parent, _, leaf = key.rpartition(".")
+    component = paths.get(parent)
+    if isinstance(component, dict) and leaf in _arguments(parent, component):
+        return key
+    flat = (path.rpartition(".")[2] for path in paths)
+    return known(key, [*flat, *paths], "setting")
+
+
+def _paths(recipe, prefix=""):
+    for key, value in recipe.items():
+        yield prefix + key, value
+        if isinstance(value, dict):
+            yield from _paths(value, f"{prefix}{key}.")
+
+
+def _arguments(path, component):
+    """What the named component could be given, and the defaults."""
+    kind = path.rpartition(".")[2]
+    if kind not in ROOMS:
+        return {}
+    # An influence without a name, or with a preset's, takes the same choices.
+    name = "Influence" if kind == "influence" else component["name"]
+    parameters = inspect.signature(_find(kind, name)).parameters
+    return {name: p.default for name, p in parameters.items()}
+
+
+def _find(kind, name):
+    room = importlib.import_module(ROOMS[kind])
+    names = [n for n in dir(room) if n[0] != "_" and callable(getattr(room, n))]
+    return getattr(room, known(name, names, kind))
+
+
+def _parse(key, value, default):
+    """Reads `value` as the type of the default; as a literal without one."""
+    if isinstance(default, list):
+        return [_parse(key, v, default[0]) for v in value.split(",")]
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[value.lower()]
+        if isinstance(default, int | float | str):
+            return type(default)(value)
+    except (KeyError, ValueError):
+        kind = {bool: "true or false", int: "a whole number"}.get(
+            type(default), "a number"
+        )
+        raise ValueError(
+            f"`{key}` takes {kind}, such as {default}. Received: {value!r}."
+        ) from None
+    try:
+        return ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
+
+
+def _either(names):
+    *most, last = (str(name) for name in names)
+    return f"{', '.join(most)} or {last}" if most else last

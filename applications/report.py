@@ -1,0 +1,72 @@
+"""What a run prints and writes beside its pictures."""
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+PACKAGES = ("keras-influence", "keras", "tensorflow", "numpy")
+COLUMNS = {
+    "test acc.": ("test_accuracy", "{:.1%}"),
+    "weight mean": ("weight_mean", "{:.2f}"),
+    "min": ("weight_min", "{:.2f}"),
+    "max": ("weight_max", "{:.2f}"),
+    "std": ("weight_std", "{:.2f}"),
+    "harmful": ("harmful", "{:.0f}"),
+    "AUROC": ("auroc", "{:.3f}"),
+    "seconds": ("seconds", "{:.1f}"),
+}
+
+# Shown with their standard deviation over seeds.
+SPREAD = ("test_accuracy", "auroc")
+
+
+def results_table(name: str, rows: list[dict]) -> Table:
+    """The rows of a run, one line a variant, averaged over seeds.
+
+    Args:
+        name: str, the preset.
+        rows: list of the dicts that `Experiment.run` returns.
+    """
+    table = Table(title=name, title_justify="left", box=SIMPLE_HEAD, padding=0)
+    table.add_column("variant", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        of_variant = [row for row in rows if row["variant"] == variant]
+        cells = [_cell(of_variant, *cell) for cell in COLUMNS.values()]
+        table.add_row(variant, *cells)
+    return table
+
+
+def write_json(directory: pathlib.Path, name: str, content) -> None:
+    """Writes `content` as `name`.json, for people and for programs."""
+    text = json.dumps(content, indent=2)
+    (directory / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """The versions that a run depends on."""
+    found = {name: _version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cell(rows, key, form):
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if not values:
+        return "-"
+    cell = form.format(np.mean(values))
+    if len(values) > 1 and key in SPREAD:
+        cell += " ± " + form.format(np.std(values, ddof=1))
+    return cell

@@ -1,0 +1,66 @@
+"""Views of small images, drawn anew for every batch from a seed."""
+
+import tensorflow as tf
+
+
+def shift(pixels: int = 1):
+    """Moves every image by up to `pixels` in each direction.
+
+    Args:
+        pixels: int, the largest shift. Defaults to `1`.
+
+    Returns:
+        A function of a batch of images and a seed.
+    """
+
+    def view(images, seed):
+        count, height, width = images.shape[:3]
+        margins = [[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]]
+        padded = tf.pad(images, margins)
+        offset = tf.random.stateless_uniform(
+            (count, 2), seed, maxval=2 * pixels + 1, dtype=tf.int32
+        )
+        rows = offset[:, :1] + tf.range(height)
+        columns = offset[:, 1:] + tf.range(width)
+        padded = tf.gather(padded, rows, axis=1, batch_dims=1)
+        return tf.gather(padded, columns, axis=2, batch_dims=1)
+
+    return view
+
+
+def shift_noise_cutout(pixels: int = 1, noise: float = 0.2, size: int = 3):
+    """Moves every image, adds noise and blanks one square.
+
+    Args:
+        pixels: int, the largest shift. Defaults to `1`.
+        noise: float, standard deviation of the noise. Defaults to `0.2`.
+        size: int, side of the blank square in pixels. Defaults to `3`.
+
+    Returns:
+        A function of a batch of images and a seed.
+    """
+    move = shift(pixels)
+
+    def view(images, seed):
+        seeds = tf.random.split(seed, 3)
+        images = move(images, seeds[0])
+        images += tf.random.stateless_normal(
+            tf.shape(images), seeds[1], stddev=noise
+        )
+        return images * _outside_square(images.shape, size, seeds[2])
+
+    return view
+
+
+def _outside_square(shape, size, seed):
+    """1 outside a square at a random place of each image, 0 inside."""
+    count, height, width = shape[:3]
+    corner = tf.random.stateless_uniform((count, 2), seed)
+    top = tf.floor(corner[:, :1] * (height - size + 1))
+    left = tf.floor(corner[:, 1:] * (width - size + 1))
+    rows = tf.range(height, dtype=tf.float32) - top
+    columns = tf.range(width, dtype=tf.float32) - left
+    inside_rows = (rows >= 0) & (rows < size)
+    inside_columns = (columns >= 0) & (columns < size)
+    inside = inside_rows[:, :, None] & inside_columns[:, None, :]
+    return 1.0 - tf.cast(inside, tf.float32)[..., None]

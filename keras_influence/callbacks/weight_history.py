@@ -1,0 +1,115 @@
+import keras
+import numpy as np
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class WeightHistory(keras.callbacks.Callback):
+    """Keeps how the example weights develop while a model trains.
+
+    A snapshot holds the quantiles of all the weights and the weights of a
+    fixed sample of examples, so its size does not depend on how much
+    unlabelled data there is. One is taken before the first step, every
+    `every` steps, and after the last step.
+
+    Args:
+        every: int, number of training steps between two snapshots. Defaults
+            to `100`.
+        examples: int, how many examples to follow one by one, drawn at random
+            once; or a sequence of their ids. Defaults to `1000`.
+        seed: int, seed of that draw. Defaults to `0`.
+
+    Attributes:
+        ids: int64 array of shape `(examples,)`, the examples followed.
+        steps: list of the snapshots' training steps.
+        weights: list of float arrays of shape `(examples,)`, one a snapshot.
+        quantiles: list of float arrays of shape `(5,)`, one a snapshot:
+            minimum, lower quartile, median, upper quartile and maximum of all
+            the weights.
+
+    Example:
+    >>> import keras_influence as ki
+    >>> x = np.random.normal(size=(40, 4)).astype("float32")
+    >>> y = (x[:, 0] > 0).astype("int32")
+    >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> model = ki.InfluenceModel(network, num_unlabeled=24)
+    >>> model.compile(
+    ...     optimizer="sgd",
+    ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ...     unlabeled_loss=ki.losses.PseudoLabel(confidence=0.6),
+    ...     validation_set=(x[8:16], y[8:16]),
+    ...     inner_steps=1,
+    ... )
+    >>> train = ki.data.semi_supervised((x[:8], y[:8]), x[16:], batch_size=8)
+    >>> history = WeightHistory(every=2, examples=[0, 5])
+    >>> _ = model.fit(train, steps_per_epoch=5, verbose=0, callbacks=[history])
+    >>> history.steps
+    [0, 2, 4, 5]
+    >>> history.weights[0]
+    array([1., 1.], dtype=float32)
+    """
+
+    def __init__(self, every: int = 100, examples=1000, seed: int = 0):
+        super().__init__()
+        if every < 1:
+            raise ValueError(
+                "`every` must be a positive number of steps. "
+                f"Received: every={every}."
+            )
+        self.every = every
+        self.examples = examples
+        self.seed = seed
+
+    def on_train_begin(self, logs=None):
+        """Takes the first snapshot."""
+        num_examples = len(example_weights(self.model))
+        self.ids = _sample(self.examples, num_examples, self.seed)
+        self.steps, self.weights, self.quantiles = [], [], []
+        self._take(self._iterations())
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Notes the step at which the epoch's batch numbers start."""
+        self._epoch_start = self._iterations()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Takes a snapshot if the last one is `every` steps ago."""
+        step = self._epoch_start + batch + 1
+        if step // self.every > self.steps[-1] // self.every:
+            self._take(step)
+
+    def on_train_end(self, logs=None):
+        """Takes the last snapshot."""
+        if self._iterations() > self.steps[-1]:
+            self._take(self._iterations())
+
+    def _iterations(self):
+        return int(self.model.optimizer.iterations)
+
+    def _take(self, step):
+        weights = example_weights(self.model)
+        self.steps.append(step)
+        self.weights.append(weights[self.ids])
+        self.quantiles.append(np.quantile(weights, QUANTILES))
+
+
+def example_weights(model) -> np.ndarray:
+    """The model's example weights; a clear error if it has none."""
+    if not hasattr(model, "example_weights"):
+        raise ValueError(
+            "This callback needs a model with example weights, such as "
+            f"`keras_influence.InfluenceModel`. Received: model={model}."
+        )
+    return np.asarray(model.example_weights)
+
+
+def _sample(examples, num_examples, seed):
+    if isinstance(examples, int):
+        draw = np.random.default_rng(seed).permutation(num_examples)
+        return np.sort(draw[:examples])
+    ids = np.asarray(examples, "int64")
+    if len(ids) and not 0 <= ids.min() <= ids.max() < num_examples:
+        raise ValueError(
+            f"`examples` must be ids from 0 to {num_examples - 1}. "
+            f"Received: examples={examples}."
+        )
+    return ids

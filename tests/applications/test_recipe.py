@@ -1,0 +1,104 @@
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from applications.presets import PRESETS
+from applications.recipe import ROOMS, build, resolve
+
+
+def test_presets_are_plain_and_stay_as_they_are():
+    before = copy.deepcopy(PRESETS)
+    recipe = resolve("digits", ["epochs=3", "units=8,8", "labeled=20"])
+    assert recipe["epochs"] == 3
+    assert recipe["network"]["units"] == [8, 8]
+    assert recipe["dataset"]["labeled"] == 20
+    assert before == PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_names_its_components(name):
+    recipe = resolve(name)
+    for kind in set(ROOMS) & set(recipe) - {"influence"}:
+        assert "name" in recipe[kind]
+    assert recipe["description"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "value"),
+    [
+        ("max_weight=3", "weights.max_weight", 3.0),
+        ("optimizer.learning_rate=1e-3", "optimizer.learning_rate", 1e-3),
+        ("nesterov=False", "optimizer.nesterov", False),
+        (" batch_size = 4 ", "batch_size", 4),
+        ("outer=loss", "influence.outer", "loss"),
+        ("solver.damping=0.5", "influence.solver.damping", 0.5),
+        ("seeds=1,2", "seeds", [1, 2]),
+        ("network=linear", "network", {"name": "linear"}),
+        ("solver=ConjugateGradient", "influence.solver.name", None),
+        ("optimizer.weight_decay=1e-4", "optimizer.weight_decay", 1e-4),
+        ("influence.solver.max_dense=7", "influence.solver.max_dense", 7),
+    ],
+)
+def test_settings(setting, path, value):
+    found = resolve("digits", [setting])
+    for part in path.split("."):
+        found = found[part]
+    assert found == value or value is None
+    assert type(found) is type(value) or value is None
+
+
+def test_another_component_and_its_arguments():
+    recipe = resolve("digits", ["optimizer=Adam", "optimizer.beta_1=0.5"])
+    assert recipe["optimizer"] == {"name": "Adam", "beta_1": 0.5}
+    assert build("optimizer", recipe["optimizer"]).beta_1 == 0.5
+
+
+def test_a_method_of_table_a1_and_its_choices():
+    recipe = resolve("digits", ["influence=lorraine", "influence.outer=margin"])
+    assert recipe["influence"] == {"name": "lorraine", "outer": "margin"}
+    recipe = resolve("digits", ["influence=shaban", "influence.solver=Exact"])
+    assert recipe["influence"]["solver"] == {"name": "Exact"}
+
+
+@given(st.floats(0, 10), st.integers(1, 10**6), st.booleans())
+def test_values_round_trip(number, count, flag):
+    recipe = resolve(
+        "digits",
+        [f"wrong_labels={number}", f"test={count}", f"nesterov={flag}"],
+    )
+    assert recipe["dataset"]["wrong_labels"] == number
+    assert recipe["dataset"]["test"] == count
+    assert recipe["optimizer"]["nesterov"] is flag
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("epoch=1", "Unknown setting 'epoch'.*epochs"),
+        ("zzz=1", "Unknown setting 'zzz'. Known:.*epochs"),
+        ("learning_rate=1", "could be optimizer.* or weight_optimizer"),
+        ("epochs=two", "`epochs` takes a whole number.*'two'"),
+        ("epochs=1.5", "`epochs` takes a whole number.*'1.5'"),
+        ("epochs=", "`epochs` takes a whole number"),
+        ("max_weight=big", "`max_weight` takes a number.*'big'"),
+        ("nesterov=maybe", "true or false.*'maybe'"),
+        ("units=8,x", "`units` takes a whole number.*'x'"),
+        ("epochs", "takes key=value.*'epochs'"),
+        ("=3", "Unknown setting ''"),
+        ("weights=3", "group of settings.*weights.initial_weight"),
+        ("optimizer.beta_3=1", "Unknown setting 'optimizer.beta_3'"),
+        ("optimizer.learning_rat=1", "optimizer.learning_rate"),
+    ],
+)
+def test_careless_settings(setting, message):
+    with pytest.raises(ValueError, match=message):
+        resolve("digits", [setting])
+
+
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(ValueError, match=r"'digitz'\. Did you mean digits"):
+        resolve("digitz")
+    with pytest.raises(ValueError, match=r"'Addam'\. Did you mean .*Adam"):
+        build("optimizer", {"name": "Addam"})

@@ -1,0 +1,32 @@
+import io
+
+import numpy as np
+from rich.console import Console
+
+from applications import report
+
+
+def lines(rows):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(report.results_table("title", rows))
+    return console.file.getvalue().splitlines()
+
+
+def test_one_line_a_variant_averaged_over_seeds():
+    first = {"variant": "first", "test_accuracy": 0.5, "seconds": 1.0}
+    second = [
+        {"variant": "second", "test_accuracy": accuracy, "seconds": 2.0}
+        for accuracy in (0.8, 0.9)
+    ]
+    *_, one, two, _ = lines([first, *second])
+    assert one.split()[:2] == ["first", "50.0%"]
+    assert two.split()[:4] == ["second", "85.0%", "±", "7.1%"]
+
+
+def test_cells():
+    rows = [{"auroc": 0.8}, {"auroc": 0.9}, {"auroc": None}, {}]
+    mean, deviation = np.mean([0.8, 0.9]), np.std([0.8, 0.9], ddof=1)
+    expected = f"{mean:.3f} ± {deviation:.3f}"
+    assert report._cell(rows, "auroc", "{:.3f}") == expected
+    assert report._cell(rows[2:], "auroc", "{:.3f}") == "-"
+    assert report._cell(rows[:1], "auroc", "{:.1%}") == "80.0%"
