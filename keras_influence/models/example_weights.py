@@ -19,8 +19,6 @@ class ExampleWeights(keras.layers.Layer):
 
     Raises:
         ValueError: if an argument is outside its range.
-        tf.errors.InvalidArgumentError: when called, if an id is outside
-            `[0, num_examples)`. Compiled by XLA, such an id is not noticed.
 
     Example:
     >>> ExampleWeights(3)(np.array([0, 2])).numpy()
@@ -68,8 +66,17 @@ class ExampleWeights(keras.layers.Layer):
 
     def call(self, index):
         """The weights of the examples with these ids, shape `(n,)`."""
-        # A GPU would read zeros there, without a word.
-        tf.debugging.Assert(
+        return gather_rows(self.values.value, index)
+
+    def checked(self, index):
+        """The ids themselves, if all are of examples.
+
+        Raises:
+            tf.errors.InvalidArgumentError: if one is not. Compiled by XLA, it
+                is not noticed.
+        """
+        # Unchecked, a GPU reads zeros there without a word.
+        check = tf.debugging.Assert(
             ops.all((index >= 0) & (index < self.num_examples)),
             [
                 "Ids of unlabelled examples must be from 0 to num_unlabeled - "
@@ -78,7 +85,8 @@ class ExampleWeights(keras.layers.Layer):
                 index,
             ],
         )
-        return gather_rows(self.values.value, index)
+        with tf.control_dependencies([check]):
+            return tf.identity(index)
 
     def update(self, optimizer, index, hypergradient):
         """One step of a row optimizer on the rows of these examples.
@@ -93,12 +101,12 @@ class ExampleWeights(keras.layers.Layer):
 
     def load_own_variables(self, store):
         """Loads the weights, of as many examples."""
-        shape = tuple(store["0"].shape)
-        if shape != (self.num_examples,):
+        # Keras tries several paths and shows the error of the last.
+        if "0" not in store or len(store["0"]) != self.num_examples:
             raise ValueError(
-                f"The saved model has weights of {shape[0]} unlabelled "
-                f"examples, this one of num_unlabeled={self.num_examples}. "
-                "Make the model with `num_unlabeled` as it was saved."
+                "The saved weights are not of as many examples as this model's "
+                f"num_unlabeled={self.num_examples}. Make it with "
+                "`num_unlabeled` as it was saved."
             )
         super().load_own_variables(store)
 

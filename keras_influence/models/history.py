@@ -69,11 +69,12 @@ class History(keras.layers.Layer):
 
     def load_own_variables(self, store):
         """Loads a history that may not have seen a step yet."""
-        names = sorted((k for k in store if k != "0"), key=int)
         if not self.slots:
+            # Keras numbers the variables; the first one is the count.
+            saved = [store[str(i)] for i in range(1, len(store.keys()))]
             self.slots = [
-                self._slot(f"slot_{i}", store[k].shape, store[k].dtype)
-                for i, k in enumerate(names)
+                self._slot(f"slot_{i}", value.shape, value.dtype)
+                for i, value in enumerate(saved)
             ]
         super().load_own_variables(store)
 

@@ -1,6 +1,5 @@
 import contextlib
 import functools
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -24,28 +23,10 @@ from keras_influence.models.objectives import (
     UnrolledObjectives,
 )
 from keras_influence.models.progress import Progress
+from keras_influence.models.training_loss import training_loss
 from keras_influence.models.validation_set import ValidationSet
 from keras_influence.optimizers import MAdam, RowOptimizer
 from keras_influence.solvers import Unrolled
-
-
-class Losses(NamedTuple):
-    """The loss of one step and what the influence needs of it.
-
-    Args:
-        total: scalar tensor, the objective.
-        logits: tensor `(labeled_size, units)`, of the labelled examples.
-        mask: tensor of shape `(unlabeled_size,)`.
-        parts: list of the labelled and the unlabelled examples' losses.
-        factors: pair of tensors, the factor of every labelled and of every
-            unlabelled example's loss in `total`.
-    """
-
-    total: tf.Tensor
-    logits: tf.Tensor
-    mask: tf.Tensor
-    parts: list
-    factors: tuple
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -173,6 +154,12 @@ class InfluenceModel(keras.Model):
                 "other optimizers move the weights of examples that are not "
                 f"in the batch. Received: weight_optimizer={weight_optimizer!r}"
             )
+        influence = Influence() if influence is None else influence
+        if not isinstance(influence, Influence):
+            raise ValueError(
+                "Argument `influence` must be a `keras_influence.Influence`. "
+                f"Received: influence={influence!r}"
+            )
         if (inner_steps is not None and inner_steps < 1) or warmup_steps < 0:
             raise ValueError(
                 "Argument `inner_steps` must be an integer >= 1 or None, and "
@@ -190,7 +177,7 @@ class InfluenceModel(keras.Model):
         self.unlabeled_loss = unlabeled_loss
         self.weight_optimizer = weight_optimizer
         self.weight_optimizer.bounds = self.weighting.bounds
-        self.influence = influence or Influence()
+        self.influence = influence
         solver = self.influence.solver
         unrolled = isinstance(solver, Unrolled)
         self.past_steps = History(solver.steps) if unrolled else None
@@ -255,6 +242,12 @@ class InfluenceModel(keras.Model):
         # The data set is shuffled already; Keras warns where this is `True`.
         return super().fit(x, y, **{"shuffle": False, **kwargs})
 
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        # Under a strategy Keras calls the model on a batch, to build it.
+        if isinstance(data_batch, dict):
+            data_batch = data_batch["labeled"]
+        super()._symbolic_build(iterator, data_batch)
+
     def updates_weights(self, step: int) -> bool:
         """Whether the weights move in step number `step` of the network."""
         if self.inner_steps is None or step < self.warmup_steps:
@@ -272,7 +265,11 @@ class InfluenceModel(keras.Model):
         make = super().make_train_function
 
         def compiled(updates, steps):
+            jit_compile = self.jit_compile
+            # XLA's second derivatives of max-pooling are wrong.
+            self.jit_compile = jit_compile and not (updates and self._is_deep)
             make(force=True)
+            self.jit_compile = jit_compile
             return functools.partial(
                 self._run, self.train_function, updates, steps
             )
@@ -313,6 +310,8 @@ class InfluenceModel(keras.Model):
         batch = Batch.from_data(data)
         if self._head is None:
             self._prepare(batch.x)
+        batch.index = self.weighting.checked(batch.index)
+        batch.y = self.per_example_loss.checked(batch.y, self._head.classes)
         # Before the forward pass, which moves batch statistics and seeds.
         observed = self._updates or self.past_steps is not None
         objectives = self._objectives() if observed else None
@@ -320,9 +319,18 @@ class InfluenceModel(keras.Model):
         with tf.GradientTape(persistent=self._updates) as tape:
             with recording:
                 logits = self.network(batch.inputs(), training=True)
-            losses = self._objective(batch, logits)
+            losses = training_loss(
+                batch,
+                ops.cast(logits, self.network.trainable_variables[0].dtype),
+                self.per_example_loss,
+                self.unlabeled_loss,
+                self.weighting(batch.index),
+                self.optimizer.iterations,
+            )
+            total = losses.labeled + losses.unlabeled
+            total += sum(ops.cast(p, total.dtype) for p in self.network.losses)
             replicas = self.distribute_strategy.num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(losses.total / replicas)
+            scaled = self.optimizer.scale_loss(total / replicas)
         gradients = tape.gradient(scaled, self.trainable_variables)
         step = Step(
             batch,
@@ -339,46 +347,24 @@ class InfluenceModel(keras.Model):
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)
         )
-        self._loss_tracker.update_state(losses.total)
+        self.progress.step(losses)
+        self._loss_tracker.update_state(total)
         return self.compute_metrics(
             batch.x, batch.y, losses.logits, batch.sample_weight
         )
 
-    def _objective(self, batch, logits):
-        """`L_S + Σ_u mask_u λ_u l_u` of one batch, and its parts."""
-        logits = ops.cast(logits, self.network.trainable_variables[0].dtype)
-        labeled, views = batch.split(logits)
-        step = self.optimizer.iterations
-        labeled_factors = self.unlabeled_loss.labeled_weights(
-            batch.y, labeled, step
-        )
-        if batch.sample_weight is not None:
-            labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
-        self.per_example_loss.assert_labels(batch.y, labeled)
-        labeled_losses = self.per_example_loss(batch.y, labeled)
-        unlabeled_losses, mask = self.unlabeled_loss(views, batch.label, step)
-        weights = ops.cast(self.weighting(batch.index), mask.dtype)
-        # The mean runs over all unlabelled examples, masked ones included.
-        factors = mask * weights / ops.cast(batch.unlabeled_size, mask.dtype)
-        labeled_loss = ops.sum(labeled_factors * labeled_losses)
-        unlabeled_loss = ops.sum(factors * unlabeled_losses)
-        self.progress.step(labeled_loss, unlabeled_loss, mask, weights)
-        total = labeled_loss + unlabeled_loss
-        return Losses(
-            total=total
-            + sum(ops.cast(p, total.dtype) for p in self.network.losses),
-            logits=labeled,
-            mask=mask,
-            parts=[labeled_losses, unlabeled_losses],
-            factors=(labeled_factors, factors),
-        )
+    @property
+    def _is_deep(self):
+        """Whether the influence differentiates through the network."""
+        last_layer = self.influence.parameters == "last_layer"
+        return not last_layer or self.past_steps is not None
 
     def _unlabeled_losses(self, logits, label):
         return self.unlabeled_loss(logits, label, self.optimizer.iterations)[0]
 
     def _objectives(self):
         parameters = self.influence.parameters
-        if parameters == "last_layer" and self.past_steps is None:
+        if not self._is_deep:
             return LastLayerObjectives(self.network, self._head)
         if parameters == "last_layer":
             variables = self._head.variables
@@ -411,6 +397,21 @@ class InfluenceModel(keras.Model):
         """As Keras' own, without the metrics of training."""
         logs = super().test_step(data)
         return {k: v for k, v in logs.items() if k not in self.progress.metrics}
+
+    def _seeds(self):
+        """The states of dropout's seeds, which Keras does not save."""
+        saved = {id(v) for v in self.network.weights}
+        return [v for v in self.network.variables if id(v) not in saved]
+
+    def save_own_variables(self, store):
+        """Saves what resumed training needs to draw the same dropout."""
+        for i, seed in enumerate(self._seeds()):
+            store[str(i)] = seed
+
+    def load_own_variables(self, store):
+        """Loads what `save_own_variables` saved."""
+        for i, seed in enumerate(self._seeds()):
+            seed.assign(store[str(i)])
 
     def get_config(self):
         """The constructor's arguments, serialised."""

@@ -137,7 +137,9 @@ class NetworkObjectives(Objectives):
             return step.unlabeled_loss(_by_view(batch, logits), batch.label)
 
         terms = [
-            Term(lambda z: loss(batch.y, z[:, 0]), step.factors[0]),
+            Term(
+                lambda z: loss(batch.y, z[:, 0]), step.factors[0], loss.softmax
+            ),
             Term(over_views, step.factors[1]),
         ]
         return NetworkObjective(

@@ -19,13 +19,17 @@ class Progress:
             skipped = keras.metrics.Sum("updates_skipped")
             self.metrics["updates_skipped"] = skipped
 
-    def step(self, labeled_loss, unlabeled_loss, mask, weights):
-        """Keeps a step's losses, and mask and weights of its batch."""
-        self.metrics["labeled_loss"].update_state(labeled_loss)
-        self.metrics["unlabeled_loss"].update_state(unlabeled_loss)
-        self.metrics["mask_rate"].update_state(mask)
-        self.metrics["weight_mean"].update_state(weights)
-        self.metrics["weight_std"].update_state(ops.std(weights))
+    def step(self, losses):
+        """Keeps a step's losses, and mask and weights of its batch.
+
+        Args:
+            losses: the `TrainingLoss`.
+        """
+        self.metrics["labeled_loss"].update_state(losses.labeled)
+        self.metrics["unlabeled_loss"].update_state(losses.unlabeled)
+        self.metrics["mask_rate"].update_state(losses.mask)
+        self.metrics["weight_mean"].update_state(losses.weights)
+        self.metrics["weight_std"].update_state(ops.std(losses.weights))
 
     def update(self, hypergradient, residual, skipped):
         """Keeps an update of the weights, or counts that it was skipped."""

@@ -18,6 +18,11 @@ class ValidationSet:
     """
 
     def __init__(self, data, batch_size: int):
+        if batch_size < 1:
+            raise ValueError(
+                "Argument `validation_draw` must be an integer >= 1. "
+                f"Received: validation_draw={batch_size}"
+            )
         if isinstance(data, tf.data.Dataset):
             data = _load(data)
         if not isinstance(data, (tuple, list)) or len(data) != 2:
@@ -25,6 +30,7 @@ class ValidationSet:
                 "Argument `validation_set` must be a tuple (x, y) or a "
                 f"`tf.data.Dataset` of such. Received: {type(data)}"
             )
+        data = _plain(data)
         leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(data)]
         sizes = {len(leaf) for leaf in leaves}
         if len(sizes) != 1 or 0 in sizes:
@@ -69,6 +75,15 @@ class ValidationSet:
         return keras.tree.map_structure(
             lambda leaf: tf.gather(leaf, rows), self.data
         )
+
+
+def _plain(nest):
+    """Without the containers in which Keras tracks a model's attributes."""
+    if isinstance(nest, dict):
+        return {key: _plain(value) for key, value in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        return tuple(map(_plain, nest))
+    return nest
 
 
 def _load(dataset):

@@ -170,7 +170,6 @@ def concave_penalty(kernel):
         ({"warmup_steps": -1}, "warmup_steps=-1"),
         ({"validation_draw": 0}, "validation_draw=0"),
         ({"influence": "all"}, "`influence` must be"),
-        ({"influence": ki.Influence(["body"])}, r"\['body'\]"),
         ({"num_unlabeled": 0}, "num_unlabeled=0"),
         ({"initial_weight": -1.0}, "`initial_weight` must be"),
         ({"initial_weight": 3.0}, "`initial_weight` must be"),
@@ -180,6 +179,12 @@ def concave_penalty(kernel):
 def test_arguments_outside_their_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         compiled(linear_network(), **arguments)
+
+
+def test_a_layer_that_is_not_there():
+    model = compiled(linear_network(), influence=ki.Influence(["body"]))
+    with pytest.raises(ValueError, match=r"\['body'\], but the layers are"):
+        fit(model, 1)
 
 
 def test_no_network():

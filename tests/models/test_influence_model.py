@@ -147,6 +147,8 @@ def test_the_network_learns_as_in_a_step_written_by_hand(
     labeled = draw(12, 0)
     if sample_weight:
         labeled = (*labeled, np.linspace(0, 2, 12).astype("float32"))
+    x, y = draw(UNLABELED, 1)
+    train = data(labeled, (x, np.where(y == 2, -1, y)))
     built, hand = network(), network()
     hand.set_weights(built.get_weights())
     # Learning rate 0: the weights stay where they are.
@@ -156,23 +158,32 @@ def test_the_network_learns_as_in_a_step_written_by_hand(
         weight_optimizer=ki.optimizers.MAdam(0.0),
         inner_steps=inner_steps,
     )
-    fit(model, 4, data(labeled))
+    logs = fit(model, 4, train)
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
-    for batch in data(labeled).take(4):
+    losses, masks = [], []
+    for batch in train.take(4):
         x, y, *weight = batch["labeled"]
         unlabeled = batch["unlabeled"]
+        mask = tf.cast(unlabeled["label"] >= 0, "float32")
+        labels = tf.maximum(unlabeled["label"], 0)
         with tf.GradientTape() as tape:
             views = unlabeled["views"]["original"]
             logits = hand(tf.concat([x, views], 0), training=True)
+            # The mean runs over all examples, those without a label included.
             loss = LOSS(y, logits[:4], *weight)
-            loss += 0.5 * LOSS(unlabeled["label"], logits[4:])
+            loss += 0.5 * LOSS(labels, logits[4:], mask)
             loss += sum(hand.losses)
         variables = hand.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
+        losses.append(loss)
+        masks.append(mask)
     for ours, theirs in zip(
         built.get_weights(), hand.get_weights(), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(logs["loss"], np.mean(losses), rtol=1e-5)
+    np.testing.assert_allclose(logs["mask_rate"], np.mean(masks), rtol=1e-5)
+    assert 0 < logs["mask_rate"] < 1
 
 
 def trained(steps=6, build=network, **arguments):

@@ -100,3 +100,38 @@ def test_unrolled_is_differentiation_through_stored_steps(parameters, kept):
     )
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
     assert np.count_nonzero(found) == 5 * kept
+
+
+def small(steps):
+    """A model that has trained for some steps of one stream."""
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(CLASSES)])
+    model = ki.InfluenceModel(network, num_unlabeled=20)
+    model.compile(
+        optimizer=keras.optimizers.SGD(RATE, momentum=0.9),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        unlabeled_loss=ki.losses.GivenLabels(),
+        influence=ki.Influence(solver=ki.solvers.Unrolled(3, RATE)),
+        validation_set=data(7, 2),
+        inner_steps=2,
+    )
+    model.fit(stream(), steps_per_epoch=steps, verbose=0)
+    return model
+
+
+def stream(**arguments):
+    return ki.data.semi_supervised(
+        data(8, 0), data(20, 1), batch_size=4, unlabeled_ratio=2, **arguments
+    )
+
+
+def test_stored_steps_are_saved(tmp_path):
+    keras.utils.set_random_seed(0)
+    whole = small(6)
+    keras.utils.set_random_seed(0)
+    path = str(tmp_path / "model.keras")
+    small(3).save(path)
+    model = keras.models.load_model(path)
+    model.validation_set = data(7, 2)
+    model.fit(stream(start_step=3), steps_per_epoch=3, verbose=0)
+    assert np.ptp(whole.example_weights) > 0
+    np.testing.assert_array_equal(model.example_weights, whole.example_weights)

@@ -1,0 +1,60 @@
+from typing import NamedTuple
+
+import tensorflow as tf
+from keras import ops
+
+
+class TrainingLoss(NamedTuple):
+    """`L_S + Σ_u mask_u λ_u l_u` of one batch, and its parts.
+
+    Args:
+        labeled: scalar tensor, the labelled loss.
+        unlabeled: scalar tensor, the weighted loss of the unlabelled examples.
+        logits: tensor `(labeled_size, units)`, of the labelled examples.
+        mask: tensor of shape `(unlabeled_size,)`.
+        weights: tensor of shape `(unlabeled_size,)`, `λ`.
+        parts: list of the labelled and the unlabelled examples' losses.
+        factors: pair of tensors, the factor of every labelled and of every
+            unlabelled example's loss.
+    """
+
+    labeled: tf.Tensor
+    unlabeled: tf.Tensor
+    logits: tf.Tensor
+    mask: tf.Tensor
+    weights: tf.Tensor
+    parts: list
+    factors: tuple
+
+
+def training_loss(batch, logits, loss, unlabeled_loss, weights, step):
+    """The `TrainingLoss` of one batch, without the regularisers.
+
+    Args:
+        batch: the `Batch`.
+        logits: tensor with the logits of all its rows.
+        loss: the labelled loss, a `PerExampleLoss`.
+        unlabeled_loss: an `UnlabeledLoss`.
+        weights: tensor of shape `(unlabeled_size,)`, `λ`.
+        step: integer scalar tensor, the training step.
+    """
+    labeled_logits, views = batch.split(logits)
+    labeled_factors = unlabeled_loss.labeled_weights(
+        batch.y, labeled_logits, step
+    )
+    if batch.sample_weight is not None:
+        labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
+    labeled_losses = loss(batch.y, labeled_logits)
+    unlabeled_losses, mask = unlabeled_loss(views, batch.label, step)
+    weights = ops.cast(weights, mask.dtype)
+    # The mean runs over all unlabelled examples, masked ones included.
+    factors = mask * weights / ops.cast(batch.unlabeled_size, mask.dtype)
+    return TrainingLoss(
+        labeled=ops.sum(labeled_factors * labeled_losses),
+        unlabeled=ops.sum(factors * unlabeled_losses),
+        logits=labeled_logits,
+        mask=mask,
+        weights=weights,
+        parts=[labeled_losses, unlabeled_losses],
+        factors=(labeled_factors, factors),
+    )

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_influence.models.batch import Batch
+
+
+def element(**unlabeled):
+    return {
+        "labeled": (
+            {"a": np.array([[1.0], [2.0]]), "b": np.array([1, 2])},
+            np.array([0, 1]),
+        ),
+        "unlabeled": {
+            "views": {
+                name: {
+                    "a": np.full((3, 1), place, "float32"),
+                    "b": np.full(3, place),
+                }
+                for name, place in (("weak", 10), ("strong", 20))
+            },
+            "index": np.array([7, 5, 7]),
+            **unlabeled,
+        },
+    }
+
+
+def test_one_pass_over_labelled_examples_and_views():
+    batch = Batch.from_data(element())
+    inputs = batch.inputs()
+    rows = [1, 2, 10, 10, 10, 20, 20, 20]
+    np.testing.assert_array_equal(inputs["a"][:, 0], rows)
+    np.testing.assert_array_equal(inputs["b"], rows)
+    assert inputs["a"].dtype == "float64"
+    labeled, views = batch.split(inputs["b"])
+    np.testing.assert_array_equal(labeled, [1, 2])
+    assert list(views) == ["weak", "strong"]
+    np.testing.assert_array_equal(views["strong"], [20, 20, 20])
+
+
+def test_rows_stacked_by_example():
+    batch = Batch.from_data(element())
+    labeled, unlabeled = batch.stack(batch.inputs()["a"])
+    assert (labeled.shape, unlabeled.shape) == ((2, 1, 1), (3, 2, 1))
+    np.testing.assert_array_equal(unlabeled[1, :, 0], [10, 20])
+
+
+def test_what_may_be_absent():
+    batch = Batch.from_data(element())
+    assert batch.sample_weight is None
+    assert batch.label is None
+    data = element(label=np.array([0, 1, 0]))
+    data["labeled"] = (*data["labeled"], np.array([1.0, 0.0]))
+    batch = Batch.from_data(data)
+    np.testing.assert_array_equal(batch.sample_weight, [1, 0])
+    np.testing.assert_array_equal(batch.label, [0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (tf.zeros((2, 3)), tf.zeros(2)),
+        {"labeled": (tf.zeros((2, 3)), tf.zeros(2))},
+        {"labeled": (tf.zeros((2, 3)), tf.zeros(2)), "unlabeled": tf.zeros(2)},
+    ],
+)
+def test_data_of_another_form(data):
+    with pytest.raises(ValueError, match="InfluenceModel` trains on batches"):
+        Batch.from_data(data)

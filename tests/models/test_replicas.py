@@ -1,0 +1,61 @@
+import pathlib
+import subprocess
+import sys
+
+TWO_REPLICAS = """
+import numpy as np, tensorflow as tf, keras
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras_influence as ki
+from model_case import (
+    UNLABELED, compiled, data, draw, fit, linear_network, network)
+
+def train(strategy, build, learning_rate, steps, **arguments):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = compiled(
+            build(), weight_optimizer=ki.optimizers.MAdam(learning_rate),
+            initial_weight=0.5, metrics=["accuracy"], **arguments)
+    logs = fit(model, steps)
+    return model, logs
+
+def penalized():
+    return linear_network(kernel_regularizer=keras.regularizers.L2(0.1))
+
+one = tf.distribute.get_strategy()
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+# The same global batches give the same gradient of the network.
+single, logs = train(one, penalized, 0.0, 3)
+double, more = train(two, penalized, 0.0, 3)
+for a, b in zip(single.network.weights, double.network.weights):
+    copies = two.experimental_local_results(b.value)
+    assert len(copies) == 2
+    for copy in copies:
+        np.testing.assert_allclose(a, copy, rtol=1e-5, atol=1e-6)
+for name in ("loss", "labeled_loss", "unlabeled_loss", "accuracy"):
+    np.testing.assert_allclose(logs[name], more[name], rtol=1e-5)
+
+# Weights of the examples of both replicas move, the same on each.
+model, logs = train(two, network, 0.05, 3, inner_steps=2)
+assert logs["updates_skipped"] == 0
+assert model.weight_optimizer.iterations == 1
+index = [b["unlabeled"]["index"].numpy() for b in data().take(2)][1]
+moved = np.flatnonzero(model.example_weights != 0.5)
+assert set(moved) == set(index), (moved, index)
+copies = two.experimental_local_results(model.weighting.values.value)
+np.testing.assert_array_equal(*copies)
+model.evaluate(*draw(8, 5), verbose=0)
+print("same")
+"""
+
+
+def test_two_replicas_learn_as_one():
+    result = subprocess.run(
+        [sys.executable, "-c", TWO_REPLICAS],
+        cwd=pathlib.Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.strip().endswith("same"), result.stderr

@@ -1,0 +1,22 @@
+import numpy as np
+import tensorflow as tf
+from model_case import compiled, fit, quiet_network
+
+import keras_influence as ki
+
+
+def margin(labels, logits):
+    """A judge with an operation that XLA cannot compile."""
+    labels = tf.numpy_function(lambda y: y, [labels], labels.dtype)
+    return ki.influence.outer.margin(tf.ensure_shape(labels, (None,)), logits)
+
+
+def test_second_derivatives_of_the_network_stay_out_of_xla():
+    # XLA's are wrong for max-pooling, in one network of twelve by 0.7.
+    influence = ki.Influence("all", curvature=None, outer=margin)
+    model = compiled(
+        quiet_network(), influence=influence, jit_compile=True, inner_steps=2
+    )
+    fit(model, 4)
+    assert model.jit_compile
+    assert np.ptp(model.example_weights) > 0.01
