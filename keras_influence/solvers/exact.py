@@ -20,10 +20,10 @@ class Exact(Solver):
             `"largest_eigenvalue"`, `"mean_eigenvalue"`, or `None` for an
             absolute value. Defaults to `None`.
         max_dense: integer, the largest size that is written out as a matrix
-            and factorised. Above it the operator's own inverse is used where
-            it has one, as a sum of outer products has by Woodbury's identity;
-            else conjugate gradient runs to `1e-6` of the right-hand side.
-            Defaults to `2500`.
+            and factorised, unless the operator is factorised already. Above
+            it the operator's own inverse is used where it has one, as a sum
+            of outer products has by Woodbury's identity; else conjugate
+            gradient runs to `1e-6` of the right-hand side. Defaults to `2500`.
 
     Example:
     >>> operator = solvers.DenseOperator(np.diag([1.0, 4.0]))
@@ -55,10 +55,10 @@ class Exact(Solver):
 
     def solve_damped(self, operator, damping, vector) -> tuple:
         """Two triangular solves, or up to 1000 products."""
+        inverse = operator.inverse(damping)
+        if inverse is not None:
+            return inverse(vector), True
         if operator.size > self.max_dense:
-            inverse = operator.inverse(damping)
-            if inverse is not None:
-                return inverse(vector), True
             return conjugate_gradient(
                 operator,
                 damping,

@@ -186,3 +186,15 @@ def norm(x):
     """Euclidean norm, also where the squares would leave float32's range."""
     scale = ops.max(ops.abs(x))
     return scale * ops.norm(ops.divide_no_nan(x, scale))
+
+
+def eigh(matrices):
+    """Eigenvalues and eigenvectors of symmetric `(..., size, size)`.
+
+    NaN where a matrix is not finite, where TensorFlow's own may raise: a bad
+    batch ends as a skipped update.
+    """
+    finite = ops.all(ops.isfinite(matrices))
+    values, vectors = tf.linalg.eigh(ops.where(finite, matrices, 0.0))
+    nan = float("nan")
+    return ops.where(finite, values, nan), ops.where(finite, vectors, nan)

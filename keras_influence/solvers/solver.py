@@ -92,9 +92,11 @@ class Solver:
         product = operator.matvec(solution) + damping * solution
         error = norm(product - unit)
         solution = scale * solution
-        for tensor in (vector, solution, error):
-            valid = valid & ops.all(ops.isfinite(tensor))
-        return Solution(solution, ops.divide_no_nan(error, norm(unit)), valid)
+        # An infinite or NaN right-hand side is in the error too.
+        finite = ops.all(ops.isfinite(solution)) & ops.isfinite(error)
+        return Solution(
+            solution, ops.divide_no_nan(error, norm(unit)), valid & finite
+        )
 
     def solve_damped(self, operator: Operator, damping, vector) -> tuple:
         """Solves for a right-hand side whose largest entry is 1, or zero.

@@ -82,6 +82,15 @@ def test_a_krylov_space_that_ends_early(spectrum, seed, spare):
     assert solution.valid
 
 
+def test_a_krylov_space_that_ends_exactly():
+    # What is left after the third product is rounding within the space.
+    operator = DenseOperator(np.diag([0.3, 0.7, 1.1, 2.0, 3.0, 4.0]))
+    vector = np.array([0.1, 0.2, 0.3, 0.0, 0.0, 0.0])
+    basis, _ = krylov(operator, vector, 6)
+    expected = np.diag([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(basis @ basis.numpy().T, expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_basis_stays_orthonormal(dtype):
     # Plain Lanczos loses its orthogonality here after ten products.

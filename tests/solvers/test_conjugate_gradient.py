@@ -118,6 +118,18 @@ def test_a_good_preconditioner_saves_products(seed):
     assert distance[1] < 1e-2 * distance[0]
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_preconditioned_at_any_scale(scale):
+    matrix = rotated(np.geomspace(0.1, 1, 5))
+    scaled = (scale * matrix).astype("float32")
+    vector = right_hand_side(5, dtype="float32")
+    operator = Preconditioned(scaled, np.diag(np.diag(scaled)))
+    solution = budget(20, preconditioner="kronecker").solve(operator, vector)
+    exact = np.linalg.solve(matrix, vector)
+    np.testing.assert_allclose(scale * solution.vector, exact, 1e-3)
+    assert solution.valid
+
+
 def test_an_indefinite_preconditioner_is_not_valid():
     operator = Preconditioned(np.eye(2), np.diag([1.0, -1.0]))
     solver = budget(5, preconditioner="kronecker")

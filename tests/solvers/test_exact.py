@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from solver_case import errors, right_hand_side, rotated, solve
 
-from keras_influence.solvers import Exact
+from keras_influence.solvers import DenseOperator, Exact
 
 
 @pytest.mark.parametrize("condition", [1e1, 1e3, 1e5])
@@ -24,6 +25,25 @@ def test_matrix_free_above_max_dense():
     limits = [Exact(0.01, max_dense=30), Exact(0.01, max_dense=29)]
     cholesky, matrix_free = errors(limits, matrix, vector, 0.01)
     assert cholesky < 1e-12 < matrix_free < 1e-3
+
+
+def test_matrix_free_uses_the_operators_preconditioner():
+    class Preconditioned(DenseOperator):
+        products = 0
+
+        def matvec(self, vector):
+            self.products += 1
+            return super().matvec(vector)
+
+        def preconditioner(self, damping):
+            inverse = np.linalg.inv(self.matrix + damping * np.eye(self.size))
+            return lambda residual: tf.linalg.matvec(inverse, residual)
+
+    operator = Preconditioned(rotated(np.geomspace(1e-4, 1, 30)))
+    solver = Exact(damping=1e-4, max_dense=1)
+    assert solver.solve(operator, right_hand_side(30)).residual < 1e-9
+    # One to solve and one to measure.
+    assert operator.products == 2
 
 
 @pytest.mark.parametrize("max_dense", [1, 2500])

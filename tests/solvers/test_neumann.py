@@ -49,6 +49,15 @@ def test_converges_at_its_rate(condition, step):
         ).all()
 
 
+@pytest.mark.parametrize("relative_to", ["largest_eigenvalue", None])
+def test_found_step_counts_the_damping(relative_to):
+    # One term is step * g: the largest damped eigenvalue is 2 + 2.
+    damping = 1.0 if relative_to else 2.0
+    solver = Neumann(1, damping=damping, relative_to=relative_to)
+    solution = solve(solver, np.diag([0.5, 2.0]), np.ones(2))
+    np.testing.assert_allclose(solution.vector, 0.25, 1e-6)
+
+
 @few_examples
 @hypothesis.given(spectrum=spectra, seed=seeds, scale=st.floats(1e-6, 1e6))
 def test_cannot_diverge_by_itself(spectrum, seed, scale):

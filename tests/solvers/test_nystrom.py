@@ -88,6 +88,16 @@ def test_careful_in_float32():
         assert error < 1e-2 * np.linalg.norm(exact)
 
 
+def test_the_rest_is_orthogonal_in_float32():
+    # Most of the right-hand side is along eigenvalues far above the damping.
+    matrix = rotated(np.r_[[100.0, 10.0, 1.0], np.zeros(40)])
+    vector = matrix @ right_hand_side(43) + 1e-3 * right_hand_side(43, 1)
+    solution = solve(
+        Nystrom(6, 1e-3), matrix.astype("float32"), vector.astype("float32")
+    )
+    assert solution.residual < 1e-3
+
+
 def test_nothing_but_damping():
     solution = solve(Nystrom(2, 0.5), np.zeros((3, 3)), np.ones(3))
     np.testing.assert_allclose(solution.vector, 2.0)

@@ -132,13 +132,13 @@ def test_one_parameter(name, mode):
     assert solution.valid
 
 
-@pytest.mark.parametrize("gradient_scale", [1e-20, 1.0, 1e10])
-@pytest.mark.parametrize("curvature_scale", [1e-20, 1.0, 1e20])
+@pytest.mark.parametrize(
+    ("curvature_scale", "gradient_scale"),
+    [(1e-20, 1e-20), (1e-20, 1e10), (1.0, 1e-30), (1e20, 1.0), (1e20, 1e30)],
+)
 @every
 def test_scale_does_not_matter(name, curvature_scale, gradient_scale):
     ratio = gradient_scale / curvature_scale
-    if ratio < 1e-37:
-        pytest.skip("The solution itself underflows.")
     matrix = rotated([0.4, 0.5, 0.7, 1.0])
     vector = right_hand_side(4)
     solution = solve(
@@ -207,13 +207,12 @@ def test_survives_serialisation(name):
     assert vars(copy) == vars(solver)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @every
-def test_mixed_precision_changes_nothing(name, policy):
+def test_mixed_precision_changes_nothing(name):
     matrix = rotated([0.5, 1.0, 2.0, 3.0], dtype="float32")
     vector = right_hand_side(4, dtype="float32")
-    expected = solve(METHODS[name](damping=0.1), matrix, vector, "graph")
-    keras.config.set_dtype_policy(policy)
+    expected = solve(DAMPED[name], matrix, vector, "graph")
+    keras.config.set_dtype_policy("mixed_float16")
     try:
         solver = METHODS[name](damping=0.1)
         solution = solve(solver, matrix, vector, "graph")
