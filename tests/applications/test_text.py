@@ -1,0 +1,246 @@
+import csv
+
+import numpy as np
+import pytest
+
+from applications import text
+from applications.bert import bert_tokenizer
+from applications.text_views import text_views, tfidf
+from applications.tokens import clean_html
+
+SMALL = {"labeled": 4, "validation": 4, "sequence_length": 16}
+
+
+def reviews(n):
+    """Rows with a class, but for every third row after the first ten."""
+    for k in range(n):
+        label = "" if k > 10 and k % 3 == 0 else ["bad", "good"][k % 2]
+        yield {
+            "key": f"r{k}",
+            "review": f"Review {k}, 1st.<br /> " + "word " * (k % 7),
+            "stars": label,
+        }
+
+
+def write(path, rows, encoding="utf-8"):
+    rows = list(rows)
+    with path.open("w", newline="", encoding=encoding) as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return {
+        "path": write(tmp_path / "train.csv", reviews(40)),
+        "test_path": write(tmp_path / "test.csv", list(reviews(10))),
+        "text": "review",
+        "label": "stars",
+        "id": "key",
+        "cache_dir": str(tmp_path / "cache"),
+        "min_characters": 30,
+        **SMALL,
+    }
+
+
+def words(tokenizer, x):
+    return list(tokenizer.detokenize(x["token_ids"]))
+
+
+def test_csv_files(files):
+    task = text.csv_text(0, **files)
+    rows = list(reviews(40))
+    names = {row["key"]: row for row in rows}
+    # Unlabelled texts are those that are long enough.
+    short = [
+        row
+        for row in rows
+        if not row["stars"] and len(clean_html(row["review"])) < 30
+    ]
+    assert 0 < len(short) < sum(not row["stars"] for row in rows)
+    assert len(task.ids) == 40 - 4 - len(short)
+    assert set(task.ids).isdisjoint(r["key"] for r in short)
+    classes = [names[key]["stars"] for key in task.ids]
+    numbers = {"bad": 0, "good": 1, "": -1}
+    assert task.truth.tolist() == [numbers[name] for name in classes]
+    for _, y in (task.labeled, task.validation):
+        assert sorted(y) == [0, 0, 1, 1]
+    assert task.test[1].tolist() == [0, 1] * 5
+
+
+def test_rows_of_all_parts_fit_together(files):
+    task = text.csv_text(0, **files)
+    tokenizer = bert_tokenizer()
+    number = {f"review {k}," for k in range(40)}
+    assert set(task.unlabeled) == {"token_ids", "segment_ids", "padding_mask"}
+    for found, whole in zip(
+        words(tokenizer, task.unlabeled), task.texts, strict=True
+    ):
+        start = " ".join(whole.lower().split()[:2])
+        assert start in number
+        assert start.rstrip(",") + " ," in found.replace("[CLS] ", "")
+    held_out = words(tokenizer, task.validation[0])
+    trained = words(tokenizer, task.labeled[0])
+    unlabeled = words(tokenizer, task.unlabeled)
+    assert set(held_out).isdisjoint(unlabeled)
+    assert set(trained) <= set(unlabeled)
+    assert len(task.test[0]["token_ids"]) == 10
+
+
+def test_rows_are_numbered_without_an_id_column(files):
+    task = text.csv_text(0, **files | {"id": None})
+    assert set(task.ids) <= {str(k) for k in range(40)}
+
+
+def test_the_seed_selects(files):
+    first, again, other = (
+        text.csv_text(seed, **files).labeled[0]["token_ids"]
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_imdb_reviews(tfds_dir, tmp_path):
+    task = text.tfds_text(0, tfds_dir, cache_dir=str(tmp_path))
+    assert np.bincount(task.labeled[1]).tolist() == [10, 10]
+    assert np.bincount(task.validation[1]).tolist() == [10, 10]
+    assert task.labeled[0]["token_ids"].shape == (20, 128)
+    assert task.test[0]["token_ids"].shape == (1000, 128)
+    assert len(task.texts) == len(task.truth) == len(set(task.ids))
+    # All labelled reviews but those for validation; long ones of the others.
+    assert (task.truth >= 0).sum() == 4000 - 20
+    lengths = np.array([len(review) for review in task.texts])
+    assert lengths[task.truth < 0].min() >= 500
+    assert lengths.min() < 500
+    assert 7000 < (task.truth < 0).sum() < 8000
+    assert not any("<br" in review for review in task.texts)
+    strong = tfidf(task)
+    batch = {name: array[:64] for name, array in task.unlabeled.items()}
+    changed = strong(batch, seed=(0, 1))["token_ids"] != batch["token_ids"]
+    assert 0.6 < changed.numpy()[batch["padding_mask"]].mean() < 0.75
+
+
+def test_back_translations(files, tmp_path):
+    pairs = [
+        {
+            "id": row["key"],
+            "original": row["review"],
+            "translated": "Critique " + row["review"][7:],
+        }
+        for row in reviews(40)
+        if row["key"] != "r1"
+    ]
+    path = write(tmp_path / "pairs.csv", pairs)
+    task = text.csv_text(0, **files, translations=path)
+    tokenizer = bert_tokenizer()
+    rows = zip(
+        task.ids,
+        words(tokenizer, task.unlabeled),
+        words(tokenizer, task.translated),
+        strict=True,
+    )
+    for key, original, translated in rows:
+        expected = original.replace("review", "critique")
+        assert translated == (original if key == "r1" else expected)
+
+
+def test_views_of_back_translations():
+    x, translated = ({"token_ids": np.full((2, 3), k)} for k in (1, 2))
+    task = text.TextTask(
+        labeled=(), validation=(), test=(), unlabeled=x, truth=(), ids=[],
+        texts=[],
+    )  # fmt: skip
+    unlabeled, views = text_views(task, strong=abs)
+    assert unlabeled is x
+    assert views == {"weak": None, "strong": abs}
+
+    def strong(inputs, seed):
+        return {"token_ids": inputs["token_ids"] * seed}
+
+    task.translated = translated
+    unlabeled, views = text_views(task, strong)
+    assert views["weak"](unlabeled) is x
+    assert (views["strong"](unlabeled, seed=5)["token_ids"] == 10).all()
+    views = text_views(task, None)[1]
+    assert views["strong"](unlabeled, seed=5) is translated
+
+
+def test_empty_texts_are_left_out(files, tmp_path):
+    rows = list(reviews(40))
+    rows[3]["review"] = " <br /> "
+    files["path"] = write(tmp_path / "empty.csv", rows)
+    with pytest.warns(UserWarning, match=r"1 texts .* left out: r3$"):
+        task = text.csv_text(0, **files)
+    assert "r3" not in task.ids
+
+
+def test_all_texts_are_empty(files, tmp_path):
+    rows = [row | {"review": ""} for row in reviews(40)]
+    files["path"] = write(tmp_path / "empty.csv", rows)
+    with pytest.raises(ValueError, match="no text that is not empty"):
+        text.csv_text(0, **files)
+
+
+@pytest.mark.parametrize("column", ["text", "label", "id"])
+def test_columns_are_missing(files, column):
+    with pytest.raises(ValueError, match=r"train\.csv has no column 'what'"):
+        text.csv_text(0, **files | {column: "what"})
+
+
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_features_are_missing(tfds_dir, column):
+    with pytest.raises(ValueError, match=r"no feature 'what'; it has \['te"):
+        text.tfds_text(0, tfds_dir, **{column: "what"})
+
+
+@pytest.mark.parametrize("label", ["awful", ""])
+def test_test_labels_that_training_lacks(files, tmp_path, label):
+    rows = list(reviews(10))
+    rows[5]["stars"] = label
+    files["test_path"] = write(tmp_path / "foreign.csv", rows)
+    with pytest.raises(ValueError, match=rf"in the test file also \['{label}"):
+        text.csv_text(0, **files)
+
+
+def test_test_labels_that_are_not_known():
+    train = text.Texts(["a", "b"], ["A", "B"], np.array([0, 1]))
+    test = text.Texts(["c"], ["C"], np.array([-1]))
+    with pytest.raises(ValueError, match=r"test labels \[-1\]"):
+        text.text_task("reviews", train, test, seed=0)
+
+
+def test_too_few_labels(files):
+    with pytest.raises(ValueError, match="Class 0 has"):
+        text.csv_text(0, **files | {"labeled": 100})
+
+
+def test_bytes_that_are_not_utf8(files, tmp_path):
+    rows = list(reviews(40))
+    rows[4]["review"] = "Un navet dénué d'intérêt"
+    files["path"] = write(tmp_path / "latin.csv", rows, "latin-1")
+    with pytest.raises(ValueError, match=r"latin\.csv, line 6 is not UTF-8"):
+        text.csv_text(0, **files)
+
+
+def test_byte_order_mark(files, tmp_path):
+    expected = text.csv_text(0, **files).ids
+    path = write(tmp_path / "marked.csv", reviews(40), "utf-8-sig")
+    assert text.csv_text(0, **files | {"path": path}).ids == expected
+
+
+@pytest.mark.parametrize("line", ["r40,good", "r40,a film, a mess,bad"])
+def test_rows_of_another_width(files, line):
+    with open(files["path"], "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ValueError, match=r"line 42: the row must have 3"):
+        text.csv_text(0, **files)
+
+
+def test_ids_that_occur_twice(files):
+    with open(files["path"], "a") as file:
+        file.write("r4,A film.,good\n")
+    with pytest.raises(ValueError, match=r"'key' of .* unique"):
+        text.csv_text(0, **files)
