@@ -11,7 +11,7 @@ from rich.table import Table
 
 from applications import report
 from applications.presets import PRESETS
-from applications.recipe import resolve
+from applications.recipe import resolve, sources
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -32,6 +32,10 @@ Settings = Annotated[
         help="Replace a setting of the recipe; see `show`. Repeatable.",
     ),
 ]
+Scale = Annotated[
+    str | None,
+    typer.Option(help="`small` takes minutes on a small machine."),
+]
 
 
 @app.command("list")
@@ -46,15 +50,34 @@ def list_presets() -> None:
 
 
 @app.command()
-def show(name: Name, settings: Settings = ()) -> None:
-    """The resolved recipe of a run, as JSON."""
-    print(json.dumps(_resolve(name, settings), indent=2))
+def show(
+    name: Name,
+    settings: Settings = (),
+    scale: Scale = None,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="Measure a step: hours and memory."),
+    ] = False,
+) -> None:
+    """The resolved recipe of a run and its sources, as JSON."""
+    recipe = _resolve(name, settings, scale)
+    stated = sources(name, recipe)
+    shown = recipe | ({"sources": stated} if stated else {})
+    if cost:
+        from applications.cost import measure
+
+        try:
+            shown["cost"] = measure(recipe)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    print(json.dumps(shown, indent=2))
 
 
 @app.command()
 def run(
     name: Name,
     settings: Settings = (),
+    scale: Scale = None,
     data_dir: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -66,8 +89,8 @@ def run(
         typer.Option(help="Folder for the results. Default: runs/NAME."),
     ] = None,
 ) -> None:
-    """Trains a preset's four variants, prints a table, writes a report."""
-    recipe = _resolve(name, settings)
+    """Trains a preset's variants, prints a table, writes a report."""
+    recipe = _resolve(name, settings, scale)
     if "data_dir" in recipe["dataset"] and data_dir is not None:
         recipe["dataset"]["data_dir"] = str(data_dir)
     output = output or pathlib.Path("runs") / name
@@ -93,9 +116,9 @@ def run(
     console.print(f"Pictures, weights and configuration: {output}")
 
 
-def _resolve(name, settings):
+def _resolve(name, settings, scale):
     try:
-        return resolve(name, settings)
+        return resolve(name, settings, scale)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

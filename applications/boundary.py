@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from applications.datasets import Task
+from applications.task import Task
 
 CLASSES = ("#3b76af", "#d9544d")
 STYLES = {"labelled": ("*", 170), "validation": ("s", 26)}

@@ -8,33 +8,10 @@ import sklearn.model_selection
 import tensorflow_datasets as tfds
 
 import keras_influence as ki
+from applications.images import images
+from applications.task import Task
 
-
-@dataclasses.dataclass
-class Task:
-    """The data that the trainings of one run share.
-
-    Args:
-        labeled: tuple `(x, y)` of arrays, the trusted labels.
-        validation: tuple `(x, y)`, what example weights are learned from.
-        test: tuple `(x, y)`.
-        unlabeled: array of inputs.
-        truth: int array of shape `(num_unlabeled,)`, their classes, which no
-            training sees; -1 for inputs of a foreign class.
-        given: int array of shape `(num_unlabeled,)`, untrusted labels.
-            Defaults to `None`.
-        harmful: boolean array of shape `(num_unlabeled,)`, the examples that
-            should lose weight. Defaults to `None`: those with a wrong
-            pseudo-label when training ends.
-    """
-
-    labeled: tuple
-    validation: tuple
-    test: tuple
-    unlabeled: np.ndarray
-    truth: np.ndarray
-    given: np.ndarray | None = None
-    harmful: np.ndarray | None = None
+__all__ = ["digits", "fashion_mnist", "images", "two_moons", "two_strips"]
 
 
 def digits(

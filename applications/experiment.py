@@ -6,12 +6,20 @@ from sklearn.metrics import roc_auc_score
 
 import keras_influence as ki
 from applications.boundary import DecisionBoundary, plot_boundaries
-from applications.recipe import build
+from applications.ct_rates import CTAugmentRates
+from applications.image_views import LearnedCTAugment
+from applications.recipe import build, known
+from applications.task import Task, write_splits
 from keras_influence.callbacks import WeightReport
+
+VARIANTS = (
+    *("supervised only", "labels + validation"),
+    *("constant weight", "learned weights"),
+)
 
 
 class Experiment:
-    """One recipe with one seed: the data and four trainings on it.
+    """One recipe with one seed: the data and the trainings on it.
 
     The trainings start from the same weights, draw the same labelled batches
     and take the same number of steps.
@@ -19,13 +27,14 @@ class Experiment:
     Args:
         recipe: dict, as `applications.recipe.resolve` gives it.
         seed: int, seed of the data and of every training.
+        task: `Task`, the data. Defaults to `None`: the recipe's.
 
     Raises:
         ValueError: where the recipe does not fit together; before any
             training starts.
     """
 
-    def __init__(self, recipe: dict, seed: int):
+    def __init__(self, recipe: dict, seed: int, task: Task | None = None):
         self.recipe = recipe
         self.seed = seed
         self.steps = recipe["epochs"] * recipe["steps_per_epoch"]
@@ -41,14 +50,17 @@ class Experiment:
                 f"`steps_per_epoch`, here {self.steps}, or no weight is ever "
                 f"learned. Received: {warmup_steps}."
             )
-        self.task = build("dataset", recipe["dataset"], seed=seed)
-        self.views = {
-            name: build(name, view) for name, view in recipe["views"].items()
-        }
+        self.variants = [
+            known(name, VARIANTS, "variant")
+            for name in recipe.get("variants", VARIANTS)
+        ]
+        if task is None:
+            task = build("dataset", recipe["dataset"], seed=seed)
+        self.task = task
         self._rehearse()
 
     def run(self, directory) -> list[dict]:
-        """Trains the four variants, one after the other.
+        """Trains the variants of the recipe, one after the other.
 
         Args:
             directory: path, where the pictures and the weights go.
@@ -57,67 +69,144 @@ class Experiment:
             One row of results for each variant.
         """
         task = self.task
-        both = [
-            np.concatenate(parts)
-            for parts in zip(task.labeled, task.validation, strict=True)
-        ]
-        rows = [
-            self._supervised("supervised only", self._network(), task.labeled),
-            self._supervised("labels + validation", self._network(), both),
-        ]
-        weights = WeightReport(
-            directory,
-            inputs=task.unlabeled,
-            labels=_labels(task),
-            harmful=self._harmful,
-            every=max(1, self.steps // 100),
-        )
-        inner_steps = self.recipe["weights"]["inner_steps"]
-        variants = {
-            "constant weight": (None, []),
-            "learned weights": (inner_steps, [weights]),
-        }
+        if task.splits is not None:
+            write_splits(task, directory)
         boundaries = {}
-        for variant, (inner_steps, callbacks) in variants.items():
+        rows = []
+        for variant in self.variants:
+            if variant in ("supervised only", "labels + validation"):
+                rows.append(self._supervised(variant))
+                continue
+            callbacks = []
+            if variant == "learned weights":
+                callbacks.append(self._report(directory))
             if task.unlabeled.shape[1:] == (2,):
                 boundary = DecisionBoundary(task)
                 boundaries[variant] = boundary.snapshots
                 callbacks.append(boundary)
-            rows.append(self._semi_supervised(variant, inner_steps, callbacks))
+            rows.append(self._semi_supervised(variant, directory, callbacks))
         if boundaries:
             max_weight = self.recipe["weights"]["max_weight"]
             figure = plot_boundaries(task, boundaries, max_weight)
             figure.savefig(directory / "boundary.png", dpi=120)
         return rows
 
+    def influence_model(self, learned: bool = True) -> ki.InfluenceModel:
+        """The compiled model of a training.
+
+        Args:
+            learned: bool, whether it learns the weights. Defaults to `True`.
+        """
+        recipe = self.recipe
+        weights = recipe["weights"]
+        model = ki.InfluenceModel(
+            self._network(),
+            num_unlabeled=len(self.task.unlabeled),
+            initial_weight=weights["initial_weight"],
+            max_weight=weights["max_weight"],
+        )
+        model.compile(
+            optimizer=self._optimizer(),
+            loss=_cross_entropy(),
+            unlabeled_loss=build("unlabeled_loss", recipe["unlabeled_loss"]),
+            weight_optimizer=build(
+                "weight_optimizer", recipe["weight_optimizer"]
+            ),
+            influence=_influence(recipe["influence"]),
+            validation_set=self.task.validation,
+            inner_steps=weights["inner_steps"] if learned else None,
+            warmup_steps=weights["warmup_steps"],
+            validation_draw=weights.get("validation_draw", 256),
+            metrics=["accuracy"],
+        )
+        return model
+
+    def views(self) -> dict:
+        """The views of the unlabelled data by name, in their first state."""
+        views = self.recipe["views"]
+        return {name: build(name, view) for name, view in views.items()}
+
+    def batches(self, views: dict):
+        """The batches of a training, a `tf.data.Dataset`.
+
+        Args:
+            views: dict, as `views` gives it.
+        """
+        task = self.task
+        unlabeled = task.unlabeled
+        if task.given is not None:
+            unlabeled = unlabeled, task.given
+        return ki.data.semi_supervised(
+            labeled=task.labeled,
+            unlabeled=unlabeled,
+            views=views or None,
+            batch_size=self.recipe["batch_size"],
+            unlabeled_ratio=self.recipe["unlabeled_ratio"],
+            seed=self.seed,
+            labeled_view=views.get("weak"),
+        )
+
+    def rates(self, views: dict, directory) -> list:
+        """The callback that learns the rates of CTAugment, if the recipe does.
+
+        Args:
+            views: dict, as `views` gives it.
+            directory: path, where the rates go.
+        """
+        return [
+            CTAugmentRates(
+                *(view, self.task.labeled, directory),
+                batch_size=self.recipe["batch_size"],
+                seed=self.seed,
+            )
+            for view in views.values()
+            if isinstance(view, LearnedCTAugment) and view.learned
+        ]
+
+    def _report(self, directory):
+        return WeightReport(
+            directory,
+            inputs=self.task.unlabeled,
+            labels=_labels(self.task),
+            harmful=self._harmful,
+            every=max(1, self.steps // 100),
+        )
+
     def _rehearse(self):
-        """Takes one batch as far as the loss: what does not fit shows here."""
-        model = self._influence_model(self.recipe["weights"]["inner_steps"])
-        batch = next(iter(self._batches()))["unlabeled"]
+        """Takes a few rows as far as the loss: what does not fit shows here."""
+        model = self.influence_model()
+        batch = next(iter(self.batches(self.views())))["unlabeled"]
+        batch = keras.tree.map_structure(lambda x: x[:2], batch)
         logits = {name: model.network(x) for name, x in batch["views"].items()}
         model.unlabeled_loss(logits, batch.get("label"))
 
-    def _supervised(self, variant, network, labeled):
+    def _supervised(self, variant):
+        task = self.task
+        labeled = task.labeled
+        if variant == "labels + validation":
+            parts = zip(labeled, task.validation, strict=True)
+            labeled = tuple(np.concatenate(both) for both in parts)
+        network = self._network()
         network.compile(
-            optimizer=build("optimizer", self.recipe["optimizer"]),
+            optimizer=self._optimizer(),
             loss=_cross_entropy(),
             metrics=["accuracy"],
         )
         train = ki.data.semi_supervised(
-            labeled=tuple(labeled),
-            unlabeled=self.task.unlabeled,
+            labeled=labeled,
+            unlabeled=task.unlabeled,
             batch_size=self.recipe["batch_size"],
             unlabeled_ratio=1,
             seed=self.seed,
-            labeled_view=self.views.get("weak"),
+            labeled_view=self.views().get("weak"),
         ).map(lambda batch: batch["labeled"])
-        seconds = self._fit(variant, network, train)
-        return self._row(variant, network, seconds)
+        return self._fit(variant, network, train)
 
-    def _semi_supervised(self, variant, inner_steps, callbacks):
-        model = self._influence_model(inner_steps)
-        seconds = self._fit(variant, model, self._batches(), callbacks)
-        row = self._row(variant, model.network, seconds)
+    def _semi_supervised(self, variant, directory, callbacks):
+        model = self.influence_model(learned=variant == "learned weights")
+        views = self.views()
+        callbacks = [*callbacks, *self.rates(views, directory)]
+        row = self._fit(variant, model, self.batches(views), callbacks)
         harmful = self._harmful(model)
         return row | _weight_statistics(model.example_weights, harmful)
 
@@ -127,21 +216,6 @@ class Experiment:
         if task.harmful is not None:
             return task.harmful
         return _predict(model.network, task.unlabeled) != task.truth
-
-    def _batches(self):
-        task = self.task
-        unlabeled = task.unlabeled
-        if task.given is not None:
-            unlabeled = unlabeled, task.given
-        return ki.data.semi_supervised(
-            labeled=task.labeled,
-            unlabeled=unlabeled,
-            views=self.views or None,
-            batch_size=self.recipe["batch_size"],
-            unlabeled_ratio=self.recipe["unlabeled_ratio"],
-            seed=self.seed,
-            labeled_view=self.views.get("weak"),
-        )
 
     def _network(self):
         keras.utils.set_random_seed(self.seed)
@@ -153,49 +227,50 @@ class Experiment:
             classes=int(y.max()) + 1,
         )
 
-    def _influence_model(self, inner_steps):
-        recipe = self.recipe
-        weights = recipe["weights"]
-        model = ki.InfluenceModel(
-            self._network(),
-            num_unlabeled=len(self.task.unlabeled),
-            initial_weight=weights["initial_weight"],
-            max_weight=weights["max_weight"],
-        )
-        model.compile(
-            optimizer=build("optimizer", recipe["optimizer"]),
-            loss=_cross_entropy(),
-            unlabeled_loss=build("unlabeled_loss", recipe["unlabeled_loss"]),
-            weight_optimizer=build(
-                "weight_optimizer", recipe["weight_optimizer"]
-            ),
-            influence=_influence(recipe["influence"]),
-            validation_set=self.task.validation,
-            inner_steps=inner_steps,
-            warmup_steps=weights["warmup_steps"],
-            metrics=["accuracy"],
-        )
-        return model
+    def _optimizer(self):
+        component = dict(self.recipe["optimizer"])
+        if "schedule" in self.recipe:
+            component["learning_rate"] = build(
+                "schedule",
+                self.recipe["schedule"],
+                learning_rate=component["learning_rate"],
+                steps=self.steps,
+            )
+        return build("optimizer", component)
 
     def _fit(self, variant, model, train, callbacks=()):
+        """Trains and returns the row of results."""
         print(f"\n{variant}, seed {self.seed}")
+        callbacks = list(callbacks)
+        median_epochs = self.recipe.get("median_epochs")
+        validation = {}
+        if median_epochs:
+            validation = {"validation_data": self.task.test}
+            validation["validation_batch_size"] = 500
+        if model.optimizer.use_ema:
+            callbacks.append(keras.callbacks.SwapEMAWeights())
         start = time.perf_counter()
-        model.fit(
+        history = model.fit(
             train,
             epochs=self.recipe["epochs"],
             steps_per_epoch=self.recipe["steps_per_epoch"],
-            callbacks=list(callbacks),
+            callbacks=callbacks,
             shuffle=False,
-        )
-        return time.perf_counter() - start
+            **validation,
+        ).history
+        row = self._row(variant, getattr(model, "network", model))
+        if median_epochs:
+            last = history["val_accuracy"][-median_epochs:]
+            row["test_accuracy"] = float(np.median(last))
+        return row | {"seconds": time.perf_counter() - start}
 
-    def _row(self, variant, network, seconds):
+    def _row(self, variant, network):
         row = {"variant": variant, "seed": self.seed}
         for name in ("test", "validation"):
             x, y = getattr(self.task, name)
             accuracy = np.mean(_predict(network, x) == y)
             row[f"{name}_accuracy"] = float(accuracy)
-        return row | {"seconds": seconds}
+        return row
 
 
 def _labels(task):

@@ -1,8 +1,12 @@
-"""Small networks that map inputs to logits; their last layer is Dense."""
+"""Networks that map inputs to logits; their last layer is Dense."""
 
 from collections.abc import Sequence
 
 import keras
+
+from applications.wide_resnet import wide_resnet
+
+__all__ = ["convolutional", "linear", "mlp", "wide_resnet"]
 
 
 def linear(input_shape: tuple, classes: int) -> keras.Model:

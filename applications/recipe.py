@@ -7,13 +7,14 @@ import importlib
 import inspect
 from collections.abc import Iterable, Sequence
 
-from applications.presets import PRESETS
+from applications.presets import PRESETS, SCALES, SOURCES
 
 # Where the names inside a recipe are looked up.
 ROOMS = {
     "dataset": "applications.datasets",
     "network": "applications.networks",
     "optimizer": "keras.optimizers",
+    "schedule": "applications.schedules",
     "unlabeled_loss": "keras_influence.losses",
     "weight_optimizer": "keras_influence.optimizers",
     "influence": "keras_influence",
@@ -23,7 +24,9 @@ ROOMS = {
 }
 
 
-def resolve(name: str, settings: Sequence[str] = ()) -> dict:
+def resolve(
+    name: str, settings: Sequence[str] = (), scale: str | None = None
+) -> dict:
     """A preset's recipe with the user's settings in place of its defaults.
 
     Args:
@@ -33,7 +36,10 @@ def resolve(name: str, settings: Sequence[str] = ()) -> dict:
             only one path ends that way. The value takes the type of the
             default. A whole component may be replaced by another's name, as
             in `"optimizer=Adam"` or, for a method of the paper's table A1,
-            `"influence=lorraine"`; its arguments can be set after that.
+            `"influence=lorraine"`; its arguments can be set after that. For
+            a recipe of images, `"dataset=NAME"` may name any data set.
+        scale: `"small"`, for a run of minutes on a small machine; presets
+            that take no longer anyway stay as they are. Defaults to `None`.
 
     Returns:
         The recipe: a dictionary of plain values.
@@ -42,12 +48,37 @@ def resolve(name: str, settings: Sequence[str] = ()) -> dict:
         ValueError: for an unknown name or key, or a value of a wrong type.
     """
     recipe = copy.deepcopy(PRESETS[known(name, PRESETS, "preset")])
+    if scale is not None:
+        changes = SCALES[known(scale, SCALES, "scale")].get(name, {})
+        for path, value in changes.items():
+            _replace(recipe, path, value)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"`--set` takes key=value. Received: {setting!r}.")
         _set(recipe, key.strip(), value.strip())
     return recipe
+
+
+def sources(name: str, recipe: dict) -> dict[str, str]:
+    """Where each value of a resolved recipe comes from, by its path.
+
+    Args:
+        name: str, the name of the preset.
+        recipe: dict, as `resolve` gives it.
+
+    Returns:
+        dict from paths to sources; empty for presets that state none.
+    """
+    stated = SOURCES.get(name)
+    if not stated:
+        return {}
+    before, now = (dict(_paths(r)) for r in (PRESETS[name], recipe))
+    return {
+        path: stated.get(path) if value == before.get(path) else "set"
+        for path, value in now.items()
+        if not isinstance(value, dict)
+    }
 
 
 def build(kind: str, component: dict, **arguments):
@@ -83,7 +114,9 @@ def _set(recipe, key, value):
         default = node[leaf]
     else:
         default = _arguments(parents[-1], node)[leaf]
-    if leaf in ROOMS:
+    if leaf == "dataset" and _is_source(value, default):
+        default["source"] = value
+    elif leaf in ROOMS:
         node[leaf] = {"name": value}
     elif not isinstance(default, dict):
         node[leaf] = _parse(key, value, default)
@@ -92,6 +125,21 @@ def _set(recipe, key, value):
             f"`{key}` is a group of settings: set one of "
             f"{_either(f'{key}.{name}' for name in default)}."
         )
+
+
+def _replace(recipe, path, value):
+    """Replaces a value where the recipe has that path."""
+    *parents, leaf = path.split(".")
+    for part in parents:
+        recipe = recipe.get(part, {})
+    if leaf in recipe:
+        recipe[leaf] = copy.deepcopy(value)
+
+
+def _is_source(value, component):
+    """Whether a data set's name means what this component reads."""
+    room = importlib.import_module(ROOMS["dataset"])
+    return "source" in component and value not in room.__all__
 
 
 def _path(recipe, key):

@@ -2,6 +2,16 @@
 
 import tensorflow as tf
 
+from applications.image_views import ct_augment, rand_augment, weak_augment
+
+__all__ = [
+    "ct_augment",
+    "rand_augment",
+    "shift",
+    "shift_noise_cutout",
+    "weak_augment",
+]
+
 
 def shift(pixels: int = 1):
     """Moves every image by up to `pixels` in each direction.

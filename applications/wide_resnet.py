@@ -1,8 +1,10 @@
 """Wide residual networks in the variants of UDA and of FixMatch."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
+import numpy as np
 
 from keras_influence import layers
 
@@ -19,6 +21,9 @@ class Variant:
         head: the initializer of the last layer's kernel.
         activate_first: boolean, whether the first block's shortcut takes the
             activated input instead of the raw one.
+        decay_all: boolean, whether weight decay covers all variables instead
+            of the kernels alone.
+        weight_decay: float. Defaults to `0.0`.
     """
 
     negative_slope: float
@@ -27,6 +32,16 @@ class Variant:
     use_bias: bool
     head: keras.initializers.Initializer
     activate_first: bool
+    decay_all: bool
+    weight_decay: float = 0.0
+
+    def regularizers(self, names):
+        """Arguments of a layer whose variables are called `names`."""
+        if not self.weight_decay:
+            return {}
+        decayed = [n for n in names if self.decay_all or n == "kernel"]
+        decay = keras.regularizers.L2(self.weight_decay / 2)
+        return {f"{name}_regularizer": decay for name in decayed}
 
 
 VARIANTS = {
@@ -37,6 +52,7 @@ VARIANTS = {
         use_bias=False,
         head=keras.initializers.VarianceScaling(1 / 3, "fan_out", "uniform"),
         activate_first=False,
+        decay_all=True,
     ),
     "fixmatch": Variant(
         negative_slope=0.1,
@@ -45,6 +61,7 @@ VARIANTS = {
         use_bias=True,
         head=keras.initializers.GlorotNormal(),
         activate_first=True,
+        decay_all=False,
     ),
 }
 
@@ -55,6 +72,10 @@ def wide_resnet(
     depth: int = 28,
     width: int = 2,
     variant: str = "fixmatch",
+    weight_decay: float = 0.0,
+    momentum: float | None = None,
+    mean: float | Sequence[float] = 0.0,
+    deviation: float | Sequence[float] = 1.0,
 ) -> keras.Model:
     """A wide residual network of recording layers that gives logits.
 
@@ -66,6 +87,14 @@ def wide_resnet(
         width: integer, the factor of the filters 16, 32 and 64. Defaults to
             `2`.
         variant: `"uda"` or `"fixmatch"`. Defaults to `"fixmatch"`.
+        weight_decay: float c of the losses `c/2 · ‖v‖²`, over the variables
+            that the variant decays. Defaults to `0.0`.
+        momentum: float, of the batch normalisation's statistics. Defaults to
+            `None`: the variant's.
+        mean: float or sequence of one a channel, subtracted from the inputs.
+            Defaults to `0.0`.
+        deviation: float or sequence of one a channel, by which the inputs are
+            divided then. Defaults to `1.0`.
 
     Returns:
         A functional `keras.Model`.
@@ -85,9 +114,15 @@ def wide_resnet(
             f"Argument `variant` must be one of {list(VARIANTS)}. "
             f"Received: variant={variant!r}"
         )
-    v = VARIANTS[variant]
+    v = dataclasses.replace(VARIANTS[variant], weight_decay=weight_decay)
+    if momentum is not None:
+        v = dataclasses.replace(v, momentum=momentum)
     inputs = keras.Input(input_shape)
-    x = _convolution(v, 16, 3)(inputs)
+    scale = 1 / np.array(deviation)
+    x = keras.layers.Rescaling(
+        scale.tolist(), (-scale * mean).tolist(), dtype="float32"
+    )(inputs)
+    x = _convolution(v, 16, 3)(x)
     for group, filters in enumerate((16, 32, 64)):
         for block in range((depth - 4) // 6):
             stride = 2 if group > 0 and block == 0 else 1
@@ -95,7 +130,12 @@ def wide_resnet(
             x = _block(v, x, filters * width, stride, first)
     x = _activation(v)(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    logits = layers.Dense(classes, kernel_initializer=v.head, name="logits")
+    logits = layers.Dense(
+        classes,
+        kernel_initializer=v.head,
+        name="logits",
+        **v.regularizers(["kernel", "bias"]),
+    )
     return keras.Model(
         inputs, logits(x), name=f"wide_resnet_{depth}_{width}_{variant}"
     )
@@ -114,8 +154,12 @@ def _block(v, x, filters, stride, first):
 
 def _activation(v):
     def apply(x):
-        x = layers.BatchNormalization(momentum=v.momentum, epsilon=v.epsilon)(x)
-        return keras.layers.LeakyReLU(v.negative_slope)(x)
+        normalize = layers.BatchNormalization(
+            momentum=v.momentum,
+            epsilon=v.epsilon,
+            **v.regularizers(["beta", "gamma"]),
+        )
+        return keras.layers.LeakyReLU(v.negative_slope)(normalize(x))
 
     return apply
 
@@ -130,4 +174,5 @@ def _convolution(v, filters, size, stride=1):
         padding="same",
         use_bias=v.use_bias,
         kernel_initializer=keras.initializers.RandomNormal(stddev=deviation),
+        **v.regularizers(["kernel", "bias"] if v.use_bias else ["kernel"]),
     )

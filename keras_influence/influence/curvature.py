@@ -5,6 +5,7 @@ import functools
 from keras import ops
 
 from keras_influence.influence import derivatives
+from keras_influence.influence.ekfac import EKFAC
 from keras_influence.influence.last_layer import (
     LastLayerCurvature,
     LastLayerObjective,
@@ -120,13 +121,16 @@ def operator(objective: Objective, curvature: str | None) -> Operator | None:
 
     Args:
         objective: an `Objective`; one of the last layer has a closed form.
-        curvature: `"hessian"`, `"gauss_newton"`, `"outer_product"` or `None`.
+        curvature: `"hessian"`, `"gauss_newton"`, `"outer_product"`, `"ekfac"`
+            or `None`.
 
     Returns:
         An `Operator`, or `None` for the identity.
     """
     if curvature is None:
         return None
+    if curvature == "ekfac":
+        return EKFAC(objective)
     if isinstance(objective, Streamed):
         return StreamedOperator(objective, lambda o: operator(o, curvature))
     if isinstance(objective, LastLayerObjective):

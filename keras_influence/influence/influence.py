@@ -6,7 +6,7 @@ from keras_influence.influence import curvature as curvatures
 from keras_influence.influence import outer as outers
 from keras_influence.influence.presets import PRESETS
 
-CURVATURES = ("hessian", "gauss_newton", "outer_product", None)
+CURVATURES = ("hessian", "gauss_newton", "outer_product", "ekfac", None)
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -22,8 +22,9 @@ class Influence:
         parameters: the part of `θ` that is seen: `"last_layer"`, `"all"`, or
             a list of layers or layer names. Defaults to `"last_layer"`.
         curvature: `H`: `"hessian"`, `"gauss_newton"`, `"outer_product"` (the
-            empirical Fisher matrix) or `None` (the identity). Defaults to
-            `"hessian"`.
+            empirical Fisher matrix), `"ekfac"` (Gauss-Newton of each layer in
+            a Kronecker-factored eigenbasis, for recording layers) or `None`
+            (the identity). Defaults to `"hessian"`.
         solver: a solver of `keras_influence.solvers`, with its damping.
             `None` takes `Exact` with 1 % of the largest eigenvalue, or
             `Identity` where `curvature` is `None`. Defaults to `None`.
@@ -88,12 +89,12 @@ class Influence:
 
     @classmethod
     def preset(cls, name: str, **overrides) -> "Influence":
-        """A method of table A1 by name.
+        """A method of table A1, or EK-FAC, by name.
 
         Args:
             name: `"last_layer"` (the paper's own), `"larsen"`,
                 `"conjugate_gradient"`, `"luketina"`, `"koh_liang"`,
-                `"shaban"` or `"lorraine"`.
+                `"shaban"`, `"lorraine"` or `"ekfac"`.
             **overrides: constructor arguments to set otherwise.
 
         Example:
@@ -101,7 +102,9 @@ class Influence:
         >>> Influence.preset("lorraine", parameters="last_layer").solver.terms
         20
 
-        Reference: table A1 of "Not All Unlabeled Data are Equal".
+        Reference: table A1 of "Not All Unlabeled Data are Equal"; Grosse et
+        al., "Studying large language model generalization with influence
+        functions", 2023.
         """
         if name not in PRESETS:
             raise ValueError(

@@ -19,6 +19,7 @@ from keras_influence.influence import derivatives
 from keras_influence.influence.low_rank import LowRank
 from keras_influence.influence.objective import Objective, Term
 from keras_influence.solvers import Operator
+from keras_influence.solvers.operator import eigh
 
 
 class LastLayerObjective(Objective):
@@ -166,14 +167,14 @@ class LastLayerCurvature(Operator):
             moment += _gram(a, weights[:, None, None] * a)
             mean += block.weighted_sum(weights)
             total += ops.sum(weights) * a.shape[1]
-        s, U = tf.linalg.eigh(moment)
-        m, Q = tf.linalg.eigh(tf.math.divide_no_nan(mean, total))
+        s, U = eigh(moment)
+        m, Q = eigh(tf.math.divide_no_nan(mean, total))
         eigenvalues = ops.maximum(s, 0.0)[:, None] * ops.maximum(m, 0.0)
         penalty = self._penalty_product(ops.ones((self.size,), self.dtype))
-        # A penalty may be concave; the preconditioner must not be.
         floor = 1e-7 * ops.max(eigenvalues)
-        floor += ops.maximum(ops.mean(penalty), 0.0)
-        eigenvalues = eigenvalues + damping + floor
+        # A penalty may be concave; the preconditioner must not be.
+        eigenvalues += damping + ops.maximum(ops.mean(penalty), 0.0)
+        eigenvalues = ops.maximum(eigenvalues, floor)
 
         def precondition(residual):
             rotated = ops.transpose(U) @ self.objective.matrix(residual) @ Q

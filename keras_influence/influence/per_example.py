@@ -67,15 +67,21 @@ class PerExampleLoss:
                 f"one for each logit. Received: {np.unique(wrong)[:10]}"
             )
 
-    def assert_labels(self, labels, logits):
-        """As `check_labels` for tensors, when they are there."""
+    def checked(self, labels, classes: int):
+        """The labels themselves, if none is outside the classes.
+
+        Raises:
+            tf.errors.InvalidArgumentError: if one is. Compiled by XLA, it is
+                not noticed.
+        """
         if not self.takes_classes:
-            return
-        classes = logits.shape[-1]
-        tf.debugging.Assert(
+            return labels
+        check = tf.debugging.Assert(
             ops.logical_not(ops.any(self.outside(labels, classes))),
             [f"Labels must be from 0 to {classes - 1}. Received:", labels],
         )
+        with tf.control_dependencies([check]):
+            return tf.identity(labels)
 
     @property
     def softmax(self) -> bool:

@@ -160,10 +160,11 @@ class _NetworkProblem:
         def objective(batch):
             x, y = batch
             weights = ops.ones((ops.shape(y)[0],), dtype) / sum(sizes)
+            softmax = getattr(loss, "softmax", False)
             return NetworkObjective(
                 self.network,
                 x,
-                [Term(lambda z: loss(y, z[:, 0]), weights)],
+                [Term(lambda z: loss(y, z[:, 0]), weights, softmax)],
                 lambda rows: [rows[:, None]],
                 penalty_share,
             )

@@ -1,11 +1,12 @@
-"""The methods of table A1 as combinations of `Influence`'s choices."""
+"""The methods of table A1, and EK-FAC, as choices of `Influence`."""
 
 from keras_influence import solvers
 
 # What the paper does not state, damping above all, is chosen here: 1 % of the
 # largest eigenvalue. Methods that need a positive definite Hessian see the
 # last layer, because that of a whole network is indefinite: there, override
-# `parameters` and take `curvature="gauss_newton"`.
+# `parameters` and take `curvature="gauss_newton"`. EK-FAC takes 10 % of the
+# mean eigenvalue, as Grosse et al. do for every layer.
 PRESETS = {
     "last_layer": lambda: {
         "parameters": "last_layer",
@@ -23,6 +24,11 @@ PRESETS = {
         "solver": solvers.ConjugateGradient(
             iterations=20, damping=0.01, relative_to="largest_eigenvalue"
         ),
+    },
+    "ekfac": lambda: {
+        "parameters": "all",
+        "curvature": "ekfac",
+        "solver": solvers.Exact(0.1, relative_to="mean_eigenvalue"),
     },
     "luketina": lambda: {
         "parameters": "all",

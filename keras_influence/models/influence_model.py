@@ -50,16 +50,18 @@ class InfluenceModel(keras.Model):
             for no upper bound. Defaults to `2.0`.
 
     Example:
+
+    >>> import keras_influence as ki
     >>> x = np.random.normal(size=(40, 4)).astype("float32")
     >>> y = (x[:, 0] > 0).astype("int32")
     >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    >>> train = semi_supervised((x[:8], y[:8]), x[16:], batch_size=8,
-    ...                         unlabeled_ratio=1)
-    >>> model = InfluenceModel(network, num_unlabeled=24)
+    >>> train = ki.data.semi_supervised(
+    ...     (x[:8], y[:8]), x[16:], batch_size=8, unlabeled_ratio=1)
+    >>> model = ki.InfluenceModel(network, num_unlabeled=24)
     >>> model.compile(
     ...     optimizer="sgd",
     ...     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    ...     unlabeled_loss=PseudoLabel(confidence=0.6),
+    ...     unlabeled_loss=ki.losses.PseudoLabel(confidence=0.6),
     ...     validation_set=(x[8:16], y[8:16]), inner_steps=2)
     >>> history = model.fit(train, steps_per_epoch=4, verbose=0)
     >>> model.example_weights.shape

@@ -127,7 +127,6 @@ def test_streamed_sums_are_those_of_all_examples(kind, model):
     operator = curvature.operator(streamed, kind)
     assert isinstance(operator, StreamedOperator)
     expected = curvature.operator(whole, kind)
-    assert_close(operator.to_dense(), expected.to_dense())
     vector = tf.constant(random.normal(size=whole.size))
     assert_close(operator.matvec(vector), expected.matvec(vector))
     assert_close(

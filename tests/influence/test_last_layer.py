@@ -325,3 +325,12 @@ def test_in_graphs(jit_compile):
     product, matrix = run(vector)
     assert_close(matrix, problem.hessian())
     assert_close(product, problem.hessian() @ vector.numpy())
+
+
+def test_only_damping_is_left_in_the_directions_that_change_nothing():
+    """The same vector added to every class leaves the softmax as it is."""
+    problem = Problem(dense(4, 3, True), [labeled("sparse", 30, 4, 3)])
+    matrix = LastLayerCurvature(problem.objective).to_dense().numpy()
+    eigenvalues = np.linalg.eigvalsh(matrix + 1e-3 * np.eye(15))
+    np.testing.assert_allclose(eigenvalues[:5], 1e-3, rtol=1e-9)
+    assert eigenvalues[5] > 2e-3

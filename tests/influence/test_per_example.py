@@ -85,7 +85,7 @@ def test_losses_by_name_and_function():
         "kl_divergence",
         "poisson",
     ],
-    ids=str,
+    ids=lambda loss: getattr(loss, "name", getattr(loss, "__name__", loss)),
 )
 def test_losses_of_probabilities_are_refused(loss):
     with pytest.raises(ValueError, match="must be a loss of logits"):

@@ -1,0 +1,122 @@
+"""What a run will take, from a few measured steps on random images."""
+
+import resource
+import tempfile
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from applications.experiment import Experiment
+from applications.task import Task
+
+# Of the data sets that presets name; a preset's network takes any size.
+SHAPES = {"fashion_mnist": (28, 28, 1)}
+
+
+class _Clock(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.times = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.times.append(time.perf_counter() - self.start)
+
+
+def measure(recipe: dict, shape: tuple | None = None) -> dict:
+    """Runs four steps of a recipe for images: what it takes on this machine.
+
+    The second and the fourth step update the weights; the first two compile.
+
+    Args:
+        recipe: dict, as `applications.recipe.resolve` gives it.
+        shape: tuple `(height, width, channels)` of an image. Defaults to
+            `None`: that of the recipe's data set, `(32, 32, 3)` if unknown.
+
+    Returns:
+        dict with `"device"`, `"step_seconds"`, `"update_seconds"` (a step that
+        updates the weights), `"hours"` of one training with learned weights
+        and `"memory_gib"` at its peak: of the device or, without an
+        accelerator, of the process.
+
+    Raises:
+        ValueError: if the recipe is not one for images.
+    """
+    source = recipe["dataset"].get("source")
+    if source is None:
+        raise ValueError("`--cost` measures recipes for images only.")
+    shape = shape or SHAPES.get(source, (32, 32, 3))
+    steps = recipe["epochs"] * recipe["steps_per_epoch"]
+    weights = recipe["weights"]
+    updates = (steps - weights["warmup_steps"]) // weights["inner_steps"]
+    plain, update = _step_seconds(recipe, random_task(recipe, shape))
+    hours = (steps * plain + updates * max(update - plain, 0)) / 3600
+    return {
+        "device": _device(),
+        "step_seconds": round(plain, 4),
+        "update_seconds": round(update, 4),
+        "hours": round(hours, 2),
+        "memory_gib": round(_peak_memory() / 2**30, 2),
+    }
+
+
+def random_task(recipe: dict, shape: tuple) -> Task:
+    """Random images in place of the recipe's data.
+
+    Args:
+        recipe: dict, as `applications.recipe.resolve` gives it.
+        shape: tuple `(height, width, channels)`.
+    """
+    random = np.random.default_rng(0)
+    known = recipe["dataset"]["known_classes"]
+    classes = 10 if known is None else len(known)
+
+    def examples(size):
+        x = random.integers(0, 256, (size, *shape)).astype("uint8")
+        return x, np.arange(size) % classes
+
+    unlabeled, truth = examples(2000)
+    return Task(
+        labeled=examples(max(classes, recipe["dataset"]["labeled"])),
+        validation=examples(recipe["dataset"]["validation"]),
+        test=examples(100),
+        unlabeled=unlabeled,
+        truth=truth,
+    )
+
+
+def _step_seconds(recipe, task):
+    """Seconds of a plain step and of one that updates the weights."""
+    experiment = Experiment(recipe, 0, task)
+    model = experiment.influence_model()
+    model.inner_steps, model.warmup_steps = 2, 0
+    views = experiment.views()
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as directory:
+        rates = experiment.rates(views, directory)
+        model.fit(
+            experiment.batches(views),
+            epochs=1,
+            steps_per_epoch=4,
+            callbacks=[clock, *rates],
+            verbose=0,
+        )
+    return clock.times[2:]
+
+
+def _device():
+    devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        return "CPU"
+    details = tf.config.experimental.get_device_details(devices[0])
+    return details.get("device_name", "GPU")
+
+
+def _peak_memory():
+    if tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    # Linux counts in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,56 @@
+"""The data that the trainings of one run share."""
+
+import csv
+import dataclasses
+import pathlib
+
+import numpy as np
+
+
+@dataclasses.dataclass
+class Task:
+    """The data that the trainings of one run share.
+
+    Args:
+        labeled: tuple `(x, y)` of arrays, the trusted labels.
+        validation: tuple `(x, y)`, what example weights are learned from.
+        test: tuple `(x, y)`.
+        unlabeled: array of inputs.
+        truth: int array of shape `(num_unlabeled,)`, their classes, which no
+            training sees; -1 for inputs of a foreign class.
+        given: int array of shape `(num_unlabeled,)`, untrusted labels.
+            Defaults to `None`.
+        harmful: boolean array of shape `(num_unlabeled,)`, the examples that
+            should lose weight. Defaults to `None`: those with a wrong
+            pseudo-label when training ends.
+        splits: dict from `"labeled"`, `"validation"` and `"unlabeled"` to
+            sequences of strings, the ids that their rows have in the data set.
+            Defaults to `None`.
+    """
+
+    labeled: tuple
+    validation: tuple
+    test: tuple
+    unlabeled: np.ndarray
+    truth: np.ndarray
+    given: np.ndarray | None = None
+    harmful: np.ndarray | None = None
+    splits: dict | None = None
+
+
+def write_splits(task: Task, directory) -> None:
+    """Writes `splits.csv`: which example is which row of which set.
+
+    `index` counts within the set, so that `weights.csv` joins to the rows of
+    the set `"unlabeled"`.
+
+    Args:
+        task: a `Task` with `splits`.
+        directory: path of a folder.
+    """
+    path = pathlib.Path(directory) / "splits.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["set", "index", "id"])
+        for name, ids in task.splits.items():
+            writer.writerows([name, i, x] for i, x in enumerate(ids))

@@ -1,0 +1,62 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.methods import Peers
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run(name, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.slow
+def test_peers(tmp_path):
+    path = tmp_path / "peers.json"
+    output = run("peers", "--scale", 0.02, "--rounds", 1, "--json", path)
+    content = json.loads(path.read_text())
+    assert content["settings"]["rounds"] == 1
+    assert all(title in output for title in content["tables"])
+    for rows in content["tables"].values():
+        errors = [row["error"] for row in rows]
+        assert max(e for e in errors if e is not None) < 1e-4
+        assert all(row["peak MB"] >= 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_approximations(tmp_path, tfds_dir):
+    path, picture = tmp_path / "table.json", tmp_path / "picture.png"
+    run(
+        "approximations",
+        *["--data-dir", tfds_dir, "--datasets", "fashion_mnist"],
+        *["--scale", 0.15, "--rounds", 1],
+        *["--json", path, "--picture", picture],
+    )
+    tables = list(json.loads(path.read_text())["tables"].values())
+    last_layer, everything, retraining = (
+        {row["method"]: row for row in rows} for rows in tables
+    )
+    for rows in (last_layer, everything):
+        assert rows["exact"]["error"] < 1e-4
+        assert rows["exact"]["error"] < rows["lorraine"]["error"]
+        assert rows["lorraine"]["scaled error"] < 1
+    assert retraining["exact"]["rank correlation"] > 0.5
+    assert picture.stat().st_size > 10_000
+
+
+def test_peers_that_do_not_start_are_an_error():
+    with (
+        Peers(sys.executable, ["not a number"]) as peers,
+        pytest.raises(ChildProcessError, match="peers-requirements"),
+    ):
+        peers.ask(workload="W3")
