@@ -95,11 +95,23 @@ class OuterProduct(ObjectiveCurvature):
             product = objective.flatten(self._product(tangents))
         return product + objective.flatten(self.penalty_product(tangents))
 
+    def dense(self):
+        """This operator, where its own inverse needs a smaller matrix."""
+        if self._is_low_rank and self.factors.rank < self.size:
+            return self
+        return super().dense()
+
     def inverse(self, damping):
         """Woodbury's identity, where the sum holds recorded gradients only."""
-        if self.factors is None or self.objective.regularization is not None:
+        if not self._is_low_rank:
             return None
         return functools.partial(self.factors.solve, damping)
+
+    @property
+    def _is_low_rank(self):
+        return self.factors is not None and (
+            self.objective.regularization is None
+        )
 
     def _product(self, tangents):
         """One JVP and its transpose."""

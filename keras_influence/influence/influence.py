@@ -141,14 +141,13 @@ class Influence:
             `Solution` with the earliest step's adjoint.
         """
         operators = [curvatures.operator(o, self.curvature) for o in inner]
-        adjoints = self.solver.adjoints(operators, outer.gradient())
+        adjoints, valid = self.solver.adjoints(operators, outer.gradient())
         scores = [
             [-d for d in objective.directional_derivatives(adjoint)]
             for objective, adjoint in zip(inner, adjoints, strict=True)
         ]
         last = adjoints[-1]
         residual = ops.zeros((), last.dtype)
-        valid = ops.all(ops.isfinite(last))
         return scores, solvers.Solution(last, residual, valid)
 
     def outer_loss(self, loss):

@@ -1,5 +1,7 @@
 import keras
+from keras import ops
 
+from keras_influence.solvers.operator import norm
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
 
@@ -16,7 +18,9 @@ class Unrolled(Solver):
     Args:
         steps: integer, how many steps to go back. Defaults to `5`.
         learning_rate: float, the step size of plain gradient descent that the
-            steps are taken for. Defaults to `0.1`.
+            steps are taken for. Where it is seen to diverge, with an
+            eigenvalue above 2 / `learning_rate`, `Solution.valid` is `False`.
+            Defaults to `0.1`.
 
     Example:
 
@@ -40,7 +44,7 @@ class Unrolled(Solver):
         self.steps = steps
         self.learning_rate = learning_rate
 
-    def adjoints(self, operators: list, vector) -> list:
+    def adjoints(self, operators: list, vector) -> tuple:
         """`p_j = η ∏_{k<j} (I - η H_k) g`, the way back through the steps.
 
         Args:
@@ -50,17 +54,21 @@ class Unrolled(Solver):
 
         Returns:
             List of tensors of shape `(size,)`: `-⟨p_j, ∇l_u⟩` is the
-            derivative in the weight of an example of step `j`.
+            derivative in the weight of an example of step `j`. And a boolean:
+            whether all is finite and no step was seen to diverge, as it does
+            where `η` times an eigenvalue exceeds 2.
         """
-        adjoints = [self.learning_rate * vector]
+        adjoints, valid = [self.learning_rate * vector], True
         for operator in operators[:-1]:
-            product = operator.matvec(adjoints[-1])
-            adjoints.append(adjoints[-1] - self.learning_rate * product)
-        return adjoints
+            step = self.learning_rate * operator.matvec(adjoints[-1])
+            valid &= norm(step) <= 2 * norm(adjoints[-1])
+            adjoints.append(adjoints[-1] - step)
+        return adjoints, valid & ops.all(ops.isfinite(adjoints[-1]))
 
     def solve_damped(self, operator, damping, vector):
         """All steps at one operator: `η Σ_{j<steps} (I - η H)ʲ g`."""
-        return sum(self.adjoints([operator] * self.steps, vector)), True
+        adjoints, valid = self.adjoints([operator] * self.steps, vector)
+        return sum(adjoints), valid
 
     def get_config(self):
         """The constructor's arguments."""

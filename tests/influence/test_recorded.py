@@ -121,16 +121,19 @@ def test_low_rank_is_the_sum_of_outer_products(build):
 
 
 @pytest.mark.parametrize("damping", [1.0, 0.1])
-def test_woodbury_equals_the_explicit_inverse(damping):
+@pytest.mark.parametrize("max_dense", [10, 10_000])
+def test_woodbury_equals_the_explicit_inverse(damping, max_dense):
     inner = objective(convolutional())
     rows = explicit(inner) * np.sqrt(np.linspace(0.1, 1.0, N))[:, None]
     matrix = rows.T.astype("float64") @ rows + damping * np.eye(inner.size)
     vector = np.random.default_rng(2).normal(size=inner.size)
     expected = np.linalg.solve(matrix, vector)
     operator = OuterProduct(inner)
-    solver = ki.solvers.Exact(damping, max_dense=10)
+    solver = ki.solvers.Exact(damping, max_dense=max_dense)
     solution = solver.solve(operator, vector.astype("float32"))
     assert operator.inverse(damping) is not None
+    # Fewer examples than parameters: their matrix is never written out.
+    assert operator.dense() is operator
     assert float(solution.residual) < 1e-3
     scale = np.abs(expected).max()
     np.testing.assert_allclose(solution.vector, expected, atol=1e-3 * scale)

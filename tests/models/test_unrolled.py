@@ -135,3 +135,21 @@ def test_stored_steps_are_saved(tmp_path):
     model.fit(stream(start_step=3), steps_per_epoch=3, verbose=0)
     assert np.ptp(whole.example_weights) > 0
     np.testing.assert_array_equal(model.example_weights, whole.example_weights)
+
+
+def test_a_step_that_diverges_is_skipped():
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(CLASSES)])
+    model = ki.InfluenceModel(network, num_unlabeled=20)
+    model.compile(
+        optimizer=keras.optimizers.SGD(RATE),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        unlabeled_loss=ki.losses.GivenLabels(),
+        influence=ki.Influence(
+            solver=ki.solvers.Unrolled(3, learning_rate=100.0)
+        ),
+        validation_set=data(7, 2),
+        inner_steps=4,
+    )
+    history = model.fit(stream(), steps_per_epoch=8, verbose=0).history
+    assert history["updates_skipped"] == [2.0]
+    np.testing.assert_array_equal(model.example_weights, 1.0)
