@@ -30,6 +30,11 @@ class Head:
         return [layer.kernel] + ([layer.bias] if layer.use_bias else [])
 
     @property
+    def width(self) -> int:
+        """The number of features that enter the layer."""
+        return self.layer.kernel.shape[0]
+
+    @property
     def classes(self) -> int:
         """The number of logits."""
         return self.layer.compute_output_shape(self.layer.kernel.shape)[-1]

@@ -64,40 +64,38 @@ class ExampleWeights(keras.layers.Layer):
         upper = self.max_weight
         return 0.0, float("inf") if upper is None else upper
 
-    def call(self, index):
+    def call(self, index, signals=None):
         """The weights of the examples with these ids, shape `(n,)`."""
         return gather_rows(self.values.value, index)
 
+    # What the weights depend on beside the id: nothing.
+    signals = ()
+
+    @property
+    def learned(self) -> list:
+        """The variables that the weight optimizer moves: `Λ`."""
+        return [self.values]
+
     def checked(self, index):
-        """The ids themselves, if all are of examples.
+        """The ids themselves, if all are of examples."""
+        return checked_ids(index, self.num_examples)
 
-        Raises:
-            tf.errors.InvalidArgumentError: if one is not. Compiled by XLA, it
-                is not noticed.
-        """
-        # Unchecked, a GPU reads zeros there without a word.
-        check = tf.debugging.Assert(
-            ops.all((index >= 0) & (index < self.num_examples)),
-            [
-                "Ids of unlabelled examples must be from 0 to num_unlabeled - "
-                f"1 = {self.num_examples - 1}: make the model with "
-                "`num_unlabeled` as large as the data. Received: index=",
-                index,
-            ],
-        )
-        with tf.control_dependencies([check]):
-            return tf.identity(index)
-
-    def update(self, optimizer, index, hypergradient):
-        """One step of a row optimizer on the rows of these examples.
+    def gradients(self, index, signals, hypergradient) -> list:
+        """`d L(V) / d Λ`, nonzero in the rows of these examples.
 
         Args:
-            optimizer: a `keras_influence.optimizers.RowOptimizer`.
             index: integer tensor of shape `(n,)`; an id that occurs twice
                 adds both of its gradients.
+            signals: not used: the weights are free.
             hypergradient: tensor of shape `(n,)`.
         """
-        optimizer.apply([tf.IndexedSlices(hypergradient, index)], [self.values])
+        return [tf.IndexedSlices(hypergradient, index)]
+
+    def assign(self, index, weights):
+        """Replaces the weights of the examples with these ids."""
+        self.values.value.scatter_update(
+            tf.IndexedSlices(ops.cast(weights, self.values.dtype), index)
+        )
 
     def load_own_variables(self, store):
         """Loads the weights, of as many examples."""
@@ -118,3 +116,30 @@ class ExampleWeights(keras.layers.Layer):
             "initial_weight": self.initial_weight,
             "max_weight": self.max_weight,
         }
+
+
+def checked_ids(index, num_examples: int | None):
+    """The ids themselves, if all are of examples.
+
+    Args:
+        index: integer tensor.
+        num_examples: integer, or `None` where any id will do.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if one is not. Compiled by XLA, it is
+            not noticed.
+    """
+    if num_examples is None:
+        return index
+    # Unchecked, a GPU reads zeros there without a word.
+    check = tf.debugging.Assert(
+        ops.all((index >= 0) & (index < num_examples)),
+        [
+            "Ids of unlabelled examples must be from 0 to num_unlabeled - 1 = "
+            f"{num_examples - 1}: make the model with `num_unlabeled` as large "
+            "as the data. Received: index=",
+            index,
+        ],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(index)

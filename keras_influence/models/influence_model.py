@@ -14,8 +14,11 @@ from keras_influence.influence.scope import scope_variables
 from keras_influence.layers import Recording
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models.batch import Batch
+from keras_influence.models.batch_weights import BatchWeights
+from keras_influence.models.choices import check_choices
 from keras_influence.models.example_weights import ExampleWeights
 from keras_influence.models.history import History
+from keras_influence.models.network_weights import NetworkWeights
 from keras_influence.models.objectives import (
     LastLayerObjectives,
     NetworkObjectives,
@@ -23,8 +26,10 @@ from keras_influence.models.objectives import (
     UnrolledObjectives,
 )
 from keras_influence.models.progress import Progress
+from keras_influence.models.schedule import Schedule, TwoSteps
 from keras_influence.models.training_loss import training_loss
 from keras_influence.models.validation_set import ValidationSet
+from keras_influence.models.weight_network import WeightNetwork
 from keras_influence.optimizers import MAdam, RowOptimizer
 from keras_influence.solvers import Unrolled
 
@@ -44,10 +49,18 @@ class InfluenceModel(keras.Model):
         network: a `keras.Model` of any kind that maps inputs to logits and
             ends in a Dense layer.
         num_unlabeled: integer, the number of unlabelled examples; their ids
-            are `0` to `num_unlabeled - 1`.
+            are `0` to `num_unlabeled - 1`. With a `weight_network`, `None`
+            keeps no weights of single examples.
         initial_weight: float, where every weight starts. Defaults to `1.0`.
         max_weight: float, the upper bound of a weight; the lower is 0. `None`
             for no upper bound. Defaults to `2.0`.
+        weight_network: a `keras_influence.WeightNetwork`, which gives the
+            weights from what is seen of an example. `None` learns one number
+            for every example. Defaults to `None`.
+        mean_weight: float, a budget: the weights of the unmasked examples of
+            a batch are rescaled to this mean, so that they can neither all
+            fall to 0 nor all rise to their bound. `None` leaves them as they
+            are. Defaults to `None`.
 
     Example:
 
@@ -73,9 +86,11 @@ class InfluenceModel(keras.Model):
     def __init__(
         self,
         network: keras.Model,
-        num_unlabeled: int,
+        num_unlabeled: int | None,
         initial_weight: float = 1.0,
         max_weight: float | None = 2.0,
+        weight_network: WeightNetwork | None = None,
+        mean_weight: float | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -85,13 +100,28 @@ class InfluenceModel(keras.Model):
                 f"network={network!r} of type {type(network)}"
             )
         self.network = network
-        self.weighting = ExampleWeights(
-            num_unlabeled, initial_weight, max_weight, name="weighting"
+        if mean_weight is not None and not mean_weight > 0:
+            raise ValueError(
+                "Argument `mean_weight` must be a positive number or None. "
+                f"Received: mean_weight={mean_weight!r}"
+            )
+        self.mean_weight = mean_weight
+        self.weight_network = weight_network
+        weights = (num_unlabeled, initial_weight, max_weight)
+        self.weighting = (
+            ExampleWeights(*weights, name="weighting")
+            if weight_network is None
+            else NetworkWeights(weight_network, *weights, name="weighting")
         )
         self.built = network.built
         self._head = None
         self._updates = False
         self.progress = None
+
+    @property
+    def trainable_variables(self) -> list:
+        """The network's: what the network's optimizer moves."""
+        return self.network.trainable_variables
 
     @property
     def example_weights(self) -> np.ndarray:
@@ -141,33 +171,11 @@ class InfluenceModel(keras.Model):
                 `None`.
             **kwargs: as for `keras.Model.compile`.
         """
-        if not isinstance(unlabeled_loss, UnlabeledLoss):
-            raise ValueError(
-                "Argument `unlabeled_loss` must be a "
-                "`keras_influence.losses.UnlabeledLoss`. Received: "
-                f"unlabeled_loss={unlabeled_loss!r}"
-            )
-        if weight_optimizer is None:
-            weight_optimizer = MAdam(0.01)
-        if not isinstance(weight_optimizer, RowOptimizer):
-            raise ValueError(
-                "Argument `weight_optimizer` must be a "
-                "`keras_influence.optimizers.RowOptimizer`, such as `MAdam`: "
-                "other optimizers move the weights of examples that are not "
-                f"in the batch. Received: weight_optimizer={weight_optimizer!r}"
-            )
+        weight_optimizer = weight_optimizer or MAdam(0.01)
         influence = Influence() if influence is None else influence
-        if not isinstance(influence, Influence):
-            raise ValueError(
-                "Argument `influence` must be a `keras_influence.Influence`. "
-                f"Received: influence={influence!r}"
-            )
-        if (inner_steps is not None and inner_steps < 1) or warmup_steps < 0:
-            raise ValueError(
-                "Argument `inner_steps` must be an integer >= 1 or None, and "
-                "`warmup_steps` an integer >= 0. Received: "
-                f"inner_steps={inner_steps}, warmup_steps={warmup_steps}"
-            )
+        check_choices(unlabeled_loss, weight_optimizer, influence)
+        self._check_solver(influence.solver)
+        schedule = Schedule(inner_steps, warmup_steps)
         optimizer = keras.optimizers.get(optimizer)
         self.per_example_loss = PerExampleLoss(loss)
         super().compile(
@@ -180,14 +188,13 @@ class InfluenceModel(keras.Model):
         self.weight_optimizer = weight_optimizer
         self.weight_optimizer.bounds = self.weighting.bounds
         self.influence = influence
-        solver = self.influence.solver
+        solver = influence.solver
         unrolled = isinstance(solver, Unrolled)
         self.past_steps = History(solver.steps) if unrolled else None
-        self.inner_steps = inner_steps
-        self.warmup_steps = warmup_steps
+        self.schedule = schedule
         self.validation_draw = validation_draw
         self.validation_set = validation_set
-        self.progress = Progress(learned=inner_steps is not None)
+        self.progress = Progress(learned=schedule.learns)
         self._arguments = {
             "optimizer": optimizer,
             "loss": self.per_example_loss.loss,
@@ -202,6 +209,15 @@ class InfluenceModel(keras.Model):
         }
         if self.network.built:
             self._prepare(symbolic_inputs(self.network))
+
+    def _check_solver(self, solver):
+        bound = self.weight_network is not None or self.mean_weight is not None
+        if isinstance(solver, Unrolled) and bound:
+            raise ValueError(
+                "`Unrolled` moves the weights of past batches, which a "
+                "`weight_network` and a `mean_weight` do not allow: choose "
+                f"another solver. Received: influence.solver={solver!r}"
+            )
 
     @property
     def validation_set(self) -> ValidationSet | None:
@@ -230,11 +246,16 @@ class InfluenceModel(keras.Model):
             self._check_labels()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        self.weight_optimizer.build([self.weighting.values])
+        if self._head is None:
+            return
+        if self.weight_network is not None and not self.weighting.built:
+            width = self.weight_network.width(self._head.width)
+            self.weighting.build((None, width))
+        self.weight_optimizer.build(self.weighting.learned)
 
     def fit(self, x=None, y=None, **kwargs):
         """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""
-        if self.inner_steps is not None and self.validation_set is None:
+        if self.schedule.learns and self.validation_set is None:
             raise ValueError(
                 "Learning the weights needs a validation set to judge them "
                 "by. Pass `validation_set=(x, y)` to `compile()` or, after "
@@ -250,60 +271,25 @@ class InfluenceModel(keras.Model):
             data_batch = data_batch["labeled"]
         super()._symbolic_build(iterator, data_batch)
 
-    def updates_weights(self, step: int) -> bool:
-        """Whether the weights move in step number `step` of the network."""
-        if self.inner_steps is None or step < self.warmup_steps:
-            return False
-        return (step - self.warmup_steps + 1) % self.inner_steps == 0
-
     def make_train_function(self, force=False):
-        """Two compiled steps, with and without an update of the weights.
+        """Two compiled steps, with and without an update of the weights."""
+        if self.train_function is None or force:
+            make = super().make_train_function
+            self.train_function = TwoSteps(self, make)
+        return self.train_function
 
-        Which one runs is chosen here, in Python, so that plain steps carry no
-        trace of the update.
+    @contextlib.contextmanager
+    def tracing(self, updates: bool, steps: int):
+        """Makes `train_step` the one with or without an update.
+
+        Args:
+            updates: boolean, whether the weights move in the step.
+            steps: integer, steps of one execution.
         """
-        if self.train_function is not None and not force:
-            return self.train_function
-        make = super().make_train_function
-
-        def compiled(updates, steps):
-            jit_compile = self.jit_compile
-            # XLA's second derivatives of max-pooling are wrong.
-            self.jit_compile = jit_compile and not (updates and self._is_deep)
-            make(force=True)
-            self.jit_compile = jit_compile
-            return functools.partial(
-                self._run, self.train_function, updates, steps
-            )
-
-        plain = compiled(updates=False, steps=self.steps_per_execution)
-        single = {flag: compiled(flag, steps=1) for flag in (False, True)}
-
-        def train_function(iterator):
-            first = int(self.optimizer.iterations.numpy())
-            steps = range(first, first + self.steps_per_execution)
-            updates = [self.updates_weights(step) for step in steps]
-            if not any(updates):
-                return plain(iterator)
-            if len(updates) == 1:
-                return single[True](iterator)
-            # Taken here: a graph that finds no data may have counted a step.
-            logs = None
-            for flag, data in zip(updates, iterator, strict=False):
-                logs = single[flag](iter([data]))
-            if logs is None:
-                raise StopIteration
-            return logs
-
-        self.train_function = train_function
-        return train_function
-
-    def _run(self, function, updates, steps, iterator):
-        # Both are read while Keras traces the step, which it may do again.
         before = self.steps_per_execution
         self._updates, self.steps_per_execution = updates, steps
         try:
-            return function(iterator)
+            yield
         finally:
             self._updates, self.steps_per_execution = False, before
 
@@ -317,7 +303,12 @@ class InfluenceModel(keras.Model):
         # Before the forward pass, which moves batch statistics and seeds.
         observed = self._updates or self.past_steps is not None
         objectives = self._objectives() if observed else None
-        recording = Recording() if self._updates else contextlib.nullcontext()
+        records = self._updates or "features" in self.weighting.signals
+        recording = Recording() if records else contextlib.nullcontext()
+        weights = BatchWeights(
+            *(self.weighting, batch, self.mean_weight),
+            lambda: self._head.features(recording),
+        )
         with tf.GradientTape(persistent=self._updates) as tape:
             with recording:
                 logits = self.network(batch.inputs(), training=True)
@@ -326,7 +317,7 @@ class InfluenceModel(keras.Model):
                 ops.cast(logits, self.network.trainable_variables[0].dtype),
                 self.per_example_loss,
                 self.unlabeled_loss,
-                self.weighting(batch.index),
+                weights,
                 self.optimizer.iterations,
             )
             total = losses.labeled + losses.unlabeled
@@ -343,12 +334,14 @@ class InfluenceModel(keras.Model):
             losses.mask,
         )
         if self._updates:
-            self._update_weights(objectives, step)
+            self._update_weights(objectives, step, weights)
         if self.past_steps is not None:
             objectives.remember(step)
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)
         )
+        if self.weight_network is not None:
+            self.weighting.remember(batch.index, losses.weights)
         self.progress.step(losses)
         self._loss_tracker.update_state(total)
         return self.compute_metrics(
@@ -356,7 +349,7 @@ class InfluenceModel(keras.Model):
         )
 
     @property
-    def _is_deep(self):
+    def is_deep(self) -> bool:
         """Whether the influence differentiates through the network."""
         last_layer = self.influence.parameters == "last_layer"
         return not last_layer or self.past_steps is not None
@@ -366,7 +359,7 @@ class InfluenceModel(keras.Model):
 
     def _objectives(self):
         parameters = self.influence.parameters
-        if not self._is_deep:
+        if not self.is_deep:
             return LastLayerObjectives(self.network, self._head)
         if parameters == "last_layer":
             variables = self._head.variables
@@ -376,7 +369,7 @@ class InfluenceModel(keras.Model):
             return NetworkObjectives(self.network, variables)
         return UnrolledObjectives(self.network, variables, self.past_steps)
 
-    def _update_weights(self, objectives, step):
+    def _update_weights(self, objectives, step, weights):
         """Eq. 6 for the batch, and one step of its weights."""
         x, y = self.validation_set.draw(self.weight_optimizer.iterations)
         loss = self.influence.outer_loss(self.per_example_loss)
@@ -386,7 +379,9 @@ class InfluenceModel(keras.Model):
         valid = solution.valid & ops.all(ops.isfinite(hypergradient))
         # M-Adam leaves examples with a zero gradient alone.
         hypergradient = ops.where(valid, hypergradient, 0.0)
-        self.weighting.update(self.weight_optimizer, index, hypergradient)
+        self.weight_optimizer.apply(
+            weights.gradients(index, hypergradient), self.weighting.learned
+        )
         self.progress.update(hypergradient, solution.residual, ~valid)
 
     @property
@@ -424,6 +419,10 @@ class InfluenceModel(keras.Model):
             "num_unlabeled": self.weighting.num_examples,
             "initial_weight": self.weighting.initial_weight,
             "max_weight": self.weighting.max_weight,
+            "weight_network": keras.saving.serialize_keras_object(
+                self.weight_network
+            ),
+            "mean_weight": self.mean_weight,
         }
 
     @classmethod

@@ -27,7 +27,7 @@ class TrainingLoss(NamedTuple):
     factors: tuple
 
 
-def training_loss(batch, logits, loss, unlabeled_loss, weights, step):
+def training_loss(batch, logits, loss, unlabeled_loss, weigh, step):
     """The `TrainingLoss` of one batch, without the regularisers.
 
     Args:
@@ -35,7 +35,7 @@ def training_loss(batch, logits, loss, unlabeled_loss, weights, step):
         logits: tensor with the logits of all its rows.
         loss: the labelled loss, a `PerExampleLoss`.
         unlabeled_loss: an `UnlabeledLoss`.
-        weights: tensor of shape `(unlabeled_size,)`, `λ`.
+        weigh: the `BatchWeights`.
         step: integer scalar tensor, the training step.
     """
     labeled_logits, views = batch.split(logits)
@@ -46,7 +46,9 @@ def training_loss(batch, logits, loss, unlabeled_loss, weights, step):
         labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
     labeled_losses = loss(batch.y, labeled_logits)
     unlabeled_losses, mask = unlabeled_loss(views, batch.label, step)
-    weights = ops.cast(weights, mask.dtype)
+    view = (unlabeled_loss.views or tuple(views))[0]
+    weights = weigh(views, unlabeled_losses, mask, view)
+    weights = ops.stop_gradient(ops.cast(weights, mask.dtype))
     # The mean runs over all unlabelled examples, masked ones included.
     factors = mask * weights / ops.cast(batch.unlabeled_size, mask.dtype)
     return TrainingLoss(

@@ -63,12 +63,16 @@ def network(**arguments):
     )
 
 
+MADE_WITH = (
+    *("initial_weight", "max_weight", "dtype"),
+    *("weight_network", "mean_weight"),
+)
+
+
 def compiled(built=None, num_unlabeled=UNLABELED, **arguments):
     """An `InfluenceModel` that updates the weights in every step."""
     made = {
-        name: arguments.pop(name)
-        for name in ("initial_weight", "max_weight", "dtype")
-        if name in arguments
+        name: arguments.pop(name) for name in MADE_WITH if name in arguments
     }
     built = network() if built is None else built
     model = ki.InfluenceModel(built, num_unlabeled, **made)

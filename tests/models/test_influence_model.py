@@ -289,7 +289,7 @@ def test_cadence(inner_steps, warmup_steps, updates, steps_per_execution):
     """Nine steps: the last execution of four ends early."""
     arguments = {"inner_steps": inner_steps, "warmup_steps": warmup_steps}
     model = compiled(**arguments, steps_per_execution=steps_per_execution)
-    ours = [step for step in range(9) if model.updates_weights(step)]
+    ours = [step for step in range(9) if model.schedule.updates(step)]
     assert ours == updates
     batches = list(data().take(9))
     moved = set()

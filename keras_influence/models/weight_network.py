@@ -1,0 +1,172 @@
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+class Examples(NamedTuple):
+    """What a step knows about its unlabelled examples.
+
+    Args:
+        index: integer tensor of shape `(n,)`, their ids.
+        losses: tensor of shape `(n,)`, their losses before mask and weights.
+        logits: dictionary from the names of views to tensors of shape
+            `(n, classes)`.
+        prediction: tensor of shape `(n, classes)`, the logits of the view
+            that gives pseudo-labels, or of the only one.
+        features: tensor of shape `(n, features)`, what enters the last layer
+            in that view.
+    """
+
+    index: tf.Tensor
+    losses: tf.Tensor
+    logits: dict
+    prediction: tf.Tensor
+    features: tf.Tensor
+
+
+SIGNALS = {
+    "loss": lambda examples: examples.losses[:, None],
+    "confidence": lambda examples: ops.max(
+        ops.softmax(examples.prediction), -1, keepdims=True
+    ),
+    "entropy": lambda examples: (
+        -ops.sum(
+            ops.softmax(examples.prediction)
+            * ops.log_softmax(examples.prediction),
+            -1,
+            keepdims=True,
+        )
+    ),
+    "features": lambda examples: examples.features,
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class WeightNetwork(keras.layers.Layer):
+    """Weights as a learned function of what is seen of an example.
+
+    For data that is seen less than once, or is too much for one weight each:
+
+        λ_u = max_weight · sigmoid(f(signals_u; φ) + start)
+
+    with `start` such that every weight begins at the model's
+    `initial_weight`. `φ` is learned from the same derivatives as single
+    weights are, by the chain rule `Σ_u d L(V) / d λ_u · dλ_u / dφ`.
+
+    Args:
+        signals: what `f` sees of an example, one or a sequence of: `"loss"`
+            (before mask and weight), `"confidence"` (highest probability),
+            `"entropy"`, `"features"` (what enters the last layer), and
+            functions from `Examples` to a tensor of shape `(n,)`.
+            `Examples` has the fields `index`, `losses`, `logits` (a dict of
+            views), `prediction` and `features`. Defaults to `("loss",
+            "confidence", "entropy")`.
+        network: a Keras layer or model from signals `(n, width)` to `(n, 1)`.
+            `None` takes one hidden layer of 16 units whose output starts at
+            0. Defaults to `None`.
+        residual: boolean, whether every example adds a learned number of its
+            own before the sigmoid. Defaults to `False`.
+
+    Raises:
+        ValueError: if a signal is unknown.
+
+    Example:
+
+    >>> import keras_influence as ki
+    >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> model = ki.InfluenceModel(
+    ...     network, num_unlabeled=None, weight_network=ki.WeightNetwork())
+
+    Reference: Eq. 6 of "Not All Unlabeled Data are Equal", whose derivative
+    it passes on; Shu et al., "Meta-Weight-Net", 2019, for weights as a
+    function of the loss.
+    """
+
+    def __init__(
+        self,
+        signals: str | Callable | Sequence[str | Callable] = (
+            "loss",
+            "confidence",
+            "entropy",
+        ),
+        network: keras.layers.Layer | None = None,
+        residual: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        alone = isinstance(signals, str) or callable(signals)
+        signals = [signals] if alone else list(signals)
+        unknown = [s for s in signals if not callable(s) and s not in SIGNALS]
+        if unknown or not signals:
+            raise ValueError(
+                f"Argument `signals` must hold names of {list(SIGNALS)} or "
+                f"functions, at least one. Received: signals={signals}"
+            )
+        self.signals = signals
+        self.residual = residual
+        self.network = _default_network() if network is None else network
+
+    def width(self, features: int) -> int:
+        """How many numbers the signals of one example are.
+
+        Args:
+            features: integer, the width of what enters the last layer.
+        """
+        return sum(features if s == "features" else 1 for s in self.signals)
+
+    def observe(self, examples: Examples):
+        """The signals of the examples, a float32 tensor `(n, width)`.
+
+        No gradient of the training loss flows through them.
+        """
+        columns = [_column(signal, examples) for signal in self.signals]
+        return ops.stop_gradient(ops.concatenate(columns, -1))
+
+    def build(self, input_shape):
+        """Builds the network on signals `(n, width)`."""
+        if not self.network.built:
+            self.network.build(input_shape)
+        self.built = True
+
+    def call(self, signals):
+        """`f(signals; φ)`, a tensor of shape `(n,)`."""
+        outputs = self.network(ops.cast(signals, self.network.compute_dtype))
+        return ops.cast(ops.reshape(outputs, (-1,)), "float32")
+
+    def compute_output_shape(self, input_shape):
+        """One number an example."""
+        return (input_shape[0],)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, serialised."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "signals": [serialize(signal) for signal in self.signals],
+            "network": serialize(self.network),
+            "residual": self.residual,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "WeightNetwork":
+        """A `WeightNetwork` from `get_config`'s dictionary."""
+        deserialize = keras.saving.deserialize_keras_object
+        signals = [deserialize(signal) for signal in config["signals"]]
+        network = deserialize(config["network"])
+        return cls(**{**config, "signals": signals, "network": network})
+
+
+def _default_network():
+    hidden = keras.layers.Dense(16, activation="tanh")
+    # From 0, so that all weights start alike.
+    output = keras.layers.Dense(1, kernel_initializer="zeros")
+    return keras.Sequential([hidden, output], name="weight_network")
+
+
+def _column(signal, examples):
+    values = SIGNALS.get(signal, signal)(examples)
+    values = ops.cast(values, "float32")
+    return values[:, None] if len(values.shape) == 1 else values
