@@ -12,10 +12,13 @@ from keras_influence import (
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.post_hoc import influence_scores
 from keras_influence.models.influence_model import InfluenceModel
+from keras_influence.models.presets import preset
+from keras_influence.models.weight_network import WeightNetwork
 
 __all__ = [
     "Influence",
     "InfluenceModel",
+    "WeightNetwork",
     "augmentation",
     "callbacks",
     "data",
@@ -23,5 +26,6 @@ __all__ = [
     "layers",
     "losses",
     "optimizers",
+    "preset",
     "solvers",
 ]

@@ -1,0 +1,52 @@
+"""Settings of `InfluenceModel.compile` that belong together."""
+
+from keras_influence.influence.influence import Influence
+from keras_influence.optimizers import Evidence, MAdam
+
+PRESETS = {
+    "recommended": lambda: {
+        "influence": Influence(),
+        "weight_optimizer": Evidence(),
+        "inner_steps": 2,
+    },
+    "paper": lambda: {
+        "influence": Influence.preset("last_layer"),
+        "weight_optimizer": MAdam(0.01),
+        "inner_steps": 100,
+    },
+}
+
+
+def preset(name: str, **overrides) -> dict:
+    """Arguments of `InfluenceModel.compile` for how the weights are learned.
+
+    `"recommended"` is what did best in `benchmarks/effect.py`. It is meant to
+    be used with every trusted label twice: pass all of them both as the
+    labelled data and as `validation_set`.
+
+    Args:
+        name: `"recommended"` or `"paper"`.
+        **overrides: arguments to set otherwise.
+
+    Returns:
+        A dictionary with `influence`, `weight_optimizer` and `inner_steps`.
+
+    Raises:
+        ValueError: if `name` is unknown.
+
+    Example:
+
+    >>> preset("recommended")["inner_steps"]
+    2
+    >>> preset("paper", inner_steps=10)["inner_steps"]
+    10
+
+    Reference: section 4 and appendix D of "Not All Unlabeled Data are Equal"
+    for `"paper"`.
+    """
+    if name not in PRESETS:
+        raise ValueError(
+            f"Argument `name` must be one of {list(PRESETS)}. "
+            f"Received: name={name!r}"
+        )
+    return {**PRESETS[name](), **overrides}

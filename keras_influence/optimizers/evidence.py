@@ -1,0 +1,88 @@
+import keras
+import numpy as np
+from keras import ops
+
+from keras_influence.optimizers.row_optimizer import RowOptimizer
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class Evidence(RowOptimizer):
+    """Weights by how sure it is that an example helps.
+
+    An element's gradients `g_1 .. g_k`, each over the root mean square of its
+    batch, make the statistic `t = Σ g / √Σ g²`. Without an effect it is about
+    standard normal, whatever the scale of the gradients. The weight is the
+    part of its range that the normal distribution function gives:
+
+        λ = lower + (upper - lower) · Φ(Φ⁻¹(start) - learning_rate · t)
+
+    where `start` is where in the range the element was at first. Nothing is
+    forgotten: where `MAdam` follows the last gradients, this one weighs all of
+    them, so it tells harmful from useful examples in few visits. For examples
+    whose influence changes its sign in training, take `MAdam`.
+
+    Args:
+        learning_rate: positive float, `LearningRateSchedule` or a callable
+            without arguments: how much a unit of `t` counts. Defaults to
+            `1.0`.
+        bounds: pair of finite floats `(lower, upper)`, the range of the
+            elements; may be set later. Defaults to `None`.
+        name: string, the optimizer's name. Defaults to `None`.
+
+    Raises:
+        ValueError: if `bounds` are not finite when a step is taken.
+
+    Example:
+
+    >>> weights = keras.Variable([1.0, 1.0, 1.0])
+    >>> optimizer = Evidence(bounds=(0.0, 2.0))
+    >>> for _ in range(4):
+    ...     optimizer.apply([keras.ops.array([0.5, 0.0, -0.1])], [weights])
+    >>> np.round(keras.ops.convert_to_numpy(weights), 2)
+    array([0.05, 1.  , 1.95], dtype=float32)
+
+    Reference: the sparse updates are those of appendix C of "Not All
+    Unlabeled Data are Equal"; the statistic is Student's, about 0.
+    """
+
+    slot_names = ("total", "squares", "start")
+
+    def __init__(self, learning_rate=1.0, bounds=None, name=None):
+        super().__init__(learning_rate, bounds=bounds, name=name)
+
+    def update_rows(
+        self, values, gradients, learning_rate, total, squares, start
+    ):
+        """One more gradient of every row."""
+        if self.bounds is None or not np.all(np.isfinite(self.bounds)):
+            raise ValueError(
+                "`Evidence` needs weights with two bounds, such as those of "
+                "`InfluenceModel` with a `max_weight` and without a "
+                f"`weight_network`. Received: bounds={self.bounds}"
+            )
+        lower, upper = self.bounds
+        g = _over_root_mean_square(gradients)
+        share = (values - lower) / (upper - lower)
+        start = ops.where(squares > 0, start, _quantile(share))
+        total, squares = total + g, squares + g**2
+        # Rows without a gradient divide 0 by 0; their result is not used.
+        t = total / ops.sqrt(squares)
+        share = _normal(start - learning_rate * t)
+        return lower + (upper - lower) * share, total, squares, start
+
+
+def _over_root_mean_square(g):
+    """Gradients in units of their batch's; those of 0 do not count."""
+    count = ops.sum(ops.cast(ops.not_equal(g, 0), g.dtype))
+    square = ops.sum(g**2) / ops.maximum(count, 1)
+    return g / ops.sqrt(ops.where(square > 0, square, 1))
+
+
+def _normal(x):
+    return (1 + ops.erf(x / np.sqrt(2))) / 2
+
+
+def _quantile(share):
+    # A bound itself would be infinitely far.
+    share = ops.clip(share, 1e-4, 1 - 1e-4)
+    return np.sqrt(2) * ops.erfinv(2 * share - 1)
