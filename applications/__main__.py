@@ -89,7 +89,11 @@ def run(
         typer.Option(help="Folder for the results. Default: runs/NAME."),
     ] = None,
 ) -> None:
-    """Trains a preset's variants, prints a table, writes a report."""
+    """Trains a preset's variants, prints a table, writes a report.
+
+    Started again with the same settings and folder, a run that was stopped
+    goes on after the last epoch that it ended.
+    """
     recipe = _resolve(name, settings, scale)
     if "data_dir" in recipe["dataset"] and data_dir is not None:
         recipe["dataset"]["data_dir"] = str(data_dir)
@@ -100,18 +104,23 @@ def run(
         raise typer.BadParameter(f"`--output`: {error}") from error
     # TensorFlow takes seconds to import; `list` and `show` do without.
     from applications.experiment import Experiment
+    from applications.progress import Progress
 
     try:
         experiments = [Experiment(recipe, seed) for seed in recipe["seeds"]]
-    except (OSError, TypeError, ValueError) as error:
+        progress = Progress(output / "unfinished", recipe)
+    except (ImportError, OSError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     report.write_json(
         output, "config", {"recipe": recipe, "versions": report.versions()}
     )
     rows = []
     for experiment in experiments:
-        rows += experiment.run(_directory(output, recipe, experiment.seed))
+        directory = _directory(output, recipe, experiment.seed)
+        directory.mkdir(exist_ok=True)
+        rows += experiment.run(directory, progress)
         report.write_json(output, "results", rows)
+    progress.remove()
     console.print(report.results_table(name, rows))
     console.print(f"Pictures, weights and configuration: {output}")
 

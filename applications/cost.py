@@ -16,14 +16,18 @@ SHAPES = {"fashion_mnist": (28, 28, 1)}
 
 
 class _Clock(keras.callbacks.Callback):
+    """Seconds from step to step: data and the callbacks before it included."""
+
     def on_train_begin(self, logs=None):
         self.times = []
-
-    def on_train_batch_begin(self, batch, logs=None):
         self.start = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.times.append(time.perf_counter() - self.start)
+        # An accelerator may still be at work.
+        self.model.optimizer.iterations.numpy()
+        now = time.perf_counter()
+        self.times.append(now - self.start)
+        self.start = now
 
 
 def measure(recipe: dict, shape: tuple | None = None) -> dict:
@@ -39,14 +43,15 @@ def measure(recipe: dict, shape: tuple | None = None) -> dict:
     Returns:
         dict with `"device"`, `"step_seconds"`, `"update_seconds"` (a step that
         updates the weights), `"hours"` of one training with learned weights
-        and `"memory_gib"` at its peak: of the device or, without an
-        accelerator, of the process.
+        and `"memory_gib"` at its peak: of one device or, without an
+        accelerator, of the process. Hours are without the evaluations, memory
+        without the data set.
 
     Raises:
         ValueError: if the recipe is not one for images.
     """
     source = recipe["dataset"].get("source")
-    if source is None:
+    if recipe["dataset"]["name"] != "images":
         raise ValueError("`--cost` measures recipes for images only.")
     shape = shape or SHAPES.get(source, (32, 32, 3))
     steps = recipe["epochs"] * recipe["steps_per_epoch"]
@@ -90,9 +95,10 @@ def random_task(recipe: dict, shape: tuple) -> Task:
 
 def _step_seconds(recipe, task):
     """Seconds of a plain step and of one that updates the weights."""
+    every_other = {"inner_steps": 2, "warmup_steps": 0}
+    recipe = recipe | {"weights": recipe["weights"] | every_other}
     experiment = Experiment(recipe, 0, task)
     model = experiment.influence_model()
-    model.inner_steps, model.warmup_steps = 2, 0
     views = experiment.views()
     clock = _Clock()
     with tempfile.TemporaryDirectory() as directory:
@@ -101,7 +107,7 @@ def _step_seconds(recipe, task):
             experiment.batches(views),
             epochs=1,
             steps_per_epoch=4,
-            callbacks=[clock, *rates],
+            callbacks=[*rates, clock],
             verbose=0,
         )
     return clock.times[2:]

@@ -15,7 +15,9 @@ class CTAugmentRates(keras.callbacks.Callback):
     A probe is a batch of weakly augmented labelled images. Their predictions
     come from the network in inference mode, with the averaged weights where
     the optimizer keeps an average. `ct_augment.json` holds the rates of every
-    operation when training ends.
+    operation when training ends. The rates are saved and restored with the
+    model. Batches that are prefetched were drawn by the rates of earlier
+    steps, so trainings are alike, but not bit for bit.
 
     Args:
         view: a `LearnedCTAugment`.
@@ -42,14 +44,19 @@ class CTAugmentRates(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.seed = seed
         self._probe = None
-        self._steps = 0
+
+    def set_model(self, model):
+        """Makes the rates a part of what the model saves."""
+        super().set_model(model)
+        model.ct_augment = self.view.ct_augment
 
     def on_train_begin(self, logs=None):
         """Compiles the probe for the model's network."""
         x, y = (tf.constant(part) for part in self.labeled)
         network = getattr(self.model, "network", self.model)
 
-        def probe(step):
+        def probe():
+            step = ops.cast(self.model.optimizer.iterations, "int32")
             seeds = tf.random.split(tf.stack([self.seed, step]), 3)
             rows = tf.random.stateless_uniform(
                 (self.batch_size,), seeds[0], maxval=len(x), dtype="int32"
@@ -70,8 +77,7 @@ class CTAugmentRates(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Moves the rates of the bins that the probes were drawn from."""
-        self._probe(tf.constant(self._steps))
-        self._steps += 1
+        self._probe()
 
     def on_train_end(self, logs=None):
         """Writes the rates."""

@@ -79,6 +79,8 @@ def wide_resnet(
 ) -> keras.Model:
     """A wide residual network of recording layers that gives logits.
 
+    Under a policy of mixed precision the input and the logits stay float32.
+
     Args:
         input_shape: tuple `(height, width, channels)`. Defaults to
             `(32, 32, 3)`.
@@ -134,6 +136,7 @@ def wide_resnet(
         classes,
         kernel_initializer=v.head,
         name="logits",
+        dtype="float32",
         **v.regularizers(["kernel", "bias"]),
     )
     return keras.Model(

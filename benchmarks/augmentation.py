@@ -6,9 +6,13 @@ Compares, interleaved, batches of 448 uint8 images of 32 x 32 pixels through
 
 - this library's layers in a parallel `tf.data` map;
 - the same recipes in Pillow and numpy, in one process a core, as the authors
-  of UDA and FixMatch ran them (tests/augmentation/pillow_recipes.py);
+  of UDA and FixMatch ran them (benchmarks/pillow_recipes.py);
 - the nearest stock Keras layers in a parallel `tf.data` map. Theirs are other
   recipes: one operation for a whole batch, a box inside the image.
+
+Then, one after the other, all of a preset's input pipeline (labelled images,
+weak and strong views) and its training step on WRN-28-2, with batches of
+8 + 56 and 8 + 40 images.
 """
 
 import argparse
@@ -19,9 +23,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import harness
+from applications.cost import random_task
+from applications.experiment import Experiment
+from applications.recipe import resolve
+from benchmarks import harness, pillow_recipes
 from keras_influence.augmentation import CTAugment, RandAugment, WeakAugment
-from tests.augmentation import pillow_recipes
 
 BATCH, BATCHES, CORES = 448, 8, os.cpu_count()
 IMAGES = np.random.default_rng(0).integers(
@@ -40,8 +46,17 @@ def main():
             for pipeline, methods in pipelines(pool).items()
             for row in compared(pipeline, methods, arguments.rounds)
         ]
-    title = f"Augmentation, {CORES} cores"
-    harness.report(title, rows, arguments.json)
+    fed = [
+        against_training(name, arguments.rounds)
+        for name in ("uda_cifar10_4000", "fixmatch_cifar10_4000")
+    ]
+    tables = {
+        f"Augmentation, {CORES} cores": rows,
+        f"Input and training step, WRN-28-2, {CORES} cores": fed,
+    }
+    for title, table in tables.items():
+        harness.print_table(title, table)
+    harness.write_json(arguments.json, tables, rounds=arguments.rounds)
 
 
 def pipelines(pool):
@@ -90,6 +105,32 @@ def compared(pipeline, methods, rounds):
         }
         for name, values in seconds.items()
     ]
+
+
+def against_training(name, rounds):
+    """How fast a preset's images come, and how fast they are trained on."""
+    recipe = resolve(name, ["batch_size=8"])
+    experiment = Experiment(recipe, 0, random_task(recipe, (32, 32, 3)))
+    # Not interleaved: while one ran, the other would fill its buffers.
+    batches = iter(experiment.batches(experiment.views()))
+    read = harness.interleave(
+        {"input": lambda: [next(batches) for _ in range(4 * BATCHES)]}, rounds
+    )["input"]
+    batch = next(batches)
+    model = experiment.influence_model(learned=False)
+    train = model.make_train_function()
+    data = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    step = harness.interleave({"step": lambda: train(data)}, rounds)["step"]
+    images = len(batch["labeled"][1]) + 2 * len(batch["unlabeled"]["index"])
+    delivered = images * 4 * BATCHES / np.median(read)
+    consumed = images / np.median(step)
+    return {
+        "preset": name,
+        "images a step": images,
+        "input images/s": round(delivered),
+        "step images/s": round(consumed),
+        "input / step": delivered / consumed,
+    }
 
 
 def through(*layers):

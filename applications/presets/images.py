@@ -15,6 +15,8 @@ that of the strong view's loss without the mask, and validation images pass
 through batch normalisation in training mode.
 """
 
+from applications.presets.tables import as_recipe
+
 A = "A: section D"
 HERE = "this project"
 
@@ -57,6 +59,7 @@ SHARED = {
     "weight_optimizer.bias_correction": ("global", "A: algorithm 2"),
     "variants": (["learned weights"], HERE),
     "seeds": ([0], HERE),
+    "precision": ("float32", f"{HERE}: a Keras dtype policy"),
 }
 
 UDA = {
@@ -91,12 +94,15 @@ UDA_250 = {
     "network.weight_decay": (7e-4, "U19: 250 labels"),
     "unlabeled_loss.temperature": (0.9, "U19: 250 labels"),
     "unlabeled_loss.confidence": (0.8, "U19: 250 labels"),
-    "unlabeled_loss.entropy_weight": (0.1, "U19: 250 labels"),
+    # A weight multiplies the entropy too, in U19 a coefficient of its own.
+    "unlabeled_loss.entropy_weight": (0.02, "U19: 250 labels; 0.1 / 5"),
     "unlabeled_loss.annealing": ("log", "U19: 250 labels"),
     "unlabeled_loss.annealing_steps": (400_000, "U19: all steps"),
     "weights.initial_weight": (5.0, f"{A}: 250 labels"),
-    # Entropy is concave in the logits where they are undecided.
-    "influence.curvature": ("outer_product", f"{HERE}: H is indefinite"),
+    # Entropy is concave in logits that are undecided: H is indefinite, and so
+    # is Gauss-Newton, which a linear layer makes the same. Table A1's Larsen
+    # et al. is positive semi-definite whatever the loss.
+    "influence.curvature": ("outer_product", "A: table A1; H is indefinite"),
 }
 
 FIXMATCH = {
@@ -223,21 +229,6 @@ def _variants():
             yield f"{name}_authors", table | AUTHORS
 
 
-def _recipe(table):
-    """A table as a recipe: paths become nested dictionaries."""
-    recipe = {}
-    for path, (value, _) in table.items():
-        *parents, leaf = path.split(".")
-        node = recipe
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    recipe["description"] = recipe["description"].format(
-        **recipe["dataset"], variant=recipe["variants"][0]
-    )
-    return recipe
-
-
 def _small(name, recipe):
     """What the small scale sets in a recipe."""
     small = SMALL | ({} if name.endswith("_constant") else COMPARED)
@@ -249,7 +240,7 @@ def _small(name, recipe):
     return small
 
 
-IMAGES = {name: _recipe(table) for name, table in _variants()}
+IMAGES = {name: as_recipe(table) for name, table in _variants()}
 SOURCES = {
     name: {path: source for path, (_, source) in table.items()}
     for name, table in _variants()

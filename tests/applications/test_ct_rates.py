@@ -81,3 +81,23 @@ def test_rates_are_written(tmp_path):
     assert min(written["autocontrast"][0]) == pytest.approx(
         rates[0, 0].min(), abs=1e-4
     )
+
+
+def test_rates_are_saved_with_the_model(tmp_path):
+    model = network(ALWAYS_1, ALWAYS_1)
+    rates = learn(model, np.zeros(20, int), tmp_path)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other, view = network(ALWAYS_1, ALWAYS_1), ct_augment()
+    CTAugmentRates(view, (X, X[:, 0, 0, 0]), tmp_path).set_model(other)
+    other.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(view.ct_augment.rates, rates)
+
+
+def test_probes_are_those_of_the_step(tmp_path):
+    rates = []
+    for step in (0, 7, 7):
+        model = network(ALWAYS_1, ALWAYS_1)
+        model.optimizer.iterations.assign(step)
+        rates.append(learn(model, np.zeros(20, int), tmp_path, steps=1))
+    np.testing.assert_array_equal(rates[1], rates[2])
+    assert np.any(rates[0] != rates[1])

@@ -1,14 +1,19 @@
 import json
+import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from typer.testing import CliRunner
 
 from applications import cost
 from applications.__main__ import app
 from applications.experiment import Experiment
 from applications.presets.images import IMAGES, SOURCES
+from applications.progress import Progress
 from applications.recipe import resolve, sources
 
 BASES = {
@@ -81,6 +86,9 @@ def test_the_appendix_numbers():
     assert uda["weights"]["initial_weight"] == 1
     assert few["weights"]["initial_weight"] == 5
     assert few["network"]["weight_decay"] == 7e-4
+    entropy = few["unlabeled_loss"]["entropy_weight"]
+    # U19's coefficient, which the weights do not multiply there.
+    assert 5 * entropy == pytest.approx(0.1)
     assert not fixmatch["views"]["strong"]["flip"]
 
 
@@ -98,15 +106,38 @@ def test_unknown_scales():
     assert resolve("digits", scale="small") == resolve("digits")
 
 
+@pytest.fixture
+def svhn_dir(tmp_path, monkeypatch):
+    """`svhn_cropped` as TFDS prepares it, of random images."""
+    builder = tfds.builder("svhn_cropped", data_dir=tmp_path / "tfds")
+
+    def examples(size):
+        rng = np.random.default_rng(size)
+        for i in range(size):
+            image = rng.integers(0, 256, (32, 32, 3), dtype="uint8")
+            yield i, {"id": str(i), "image": image, "label": i % 10}
+
+    monkeypatch.setattr(
+        type(builder),
+        "_split_generators",
+        lambda *_: {"train": examples(100), "test": examples(50)},
+    )
+    builder.download_and_prepare()
+    return str(tmp_path / "tfds")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
-        "fixmatch_cifar10_250",
-        pytest.param("uda_cifar10_250", marks=pytest.mark.slow),
-        pytest.param("fashion_mnist_mismatch", marks=pytest.mark.slow),
+        *["fixmatch_cifar10_250", "uda_cifar10_250", "uda_svhn_250"],
+        *["fixmatch_svhn_250", "fashion_mnist_mismatch"],
     ],
 )
-def test_run_on_real_images(name, tmp_path, tfds_dir):
+def test_run_on_images(name, tmp_path, request):
+    data = "svhn_dir" if "svhn" in name else "tfds_dir"
+    tfds_dir = request.getfixturevalue(data)
+    output = tmp_path / "output"
     schedule = ["schedule.warmup_steps=1"] if name.startswith("uda") else []
     settings = [*TINY, *schedule, "variants=learned weights"]
     options = [part for s in settings for part in ("--set", s)]
@@ -114,13 +145,13 @@ def test_run_on_real_images(name, tmp_path, tfds_dir):
         app,
         [
             *["run", name, "--scale", "small", "--data-dir", tfds_dir],
-            *["--output", str(tmp_path), *options],
+            *["--output", str(output), *options],
         ],
     )
     assert result.exit_code == 0, result.output
-    (row,) = json.loads((tmp_path / "results.json").read_text())
-    assert 0 < row["test_accuracy"] < 1
-    files = {path.name for path in tmp_path.iterdir()}
+    (row,) = json.loads((output / "results.json").read_text())
+    assert 0 <= row["test_accuracy"] < 1
+    files = {path.name for path in output.iterdir()}
     assert files >= {"weights.csv", "splits.csv", "config.json", "examples.png"}
     assert ("ct_augment.json" in files) == (not name.startswith("uda"))
 
@@ -151,46 +182,183 @@ def test_the_result_is_the_median_of_averaged_weights(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Experiment, "_row", spy)
     monkeypatch.setattr(Experiment, "rates", lambda *_: [keep])
-    (row,) = Experiment(recipe, 0).run(tmp_path)
+    (row,) = Experiment(recipe, 0).run(
+        tmp_path, Progress(tmp_path / "unfinished", recipe)
+    )
     assert row["test_accuracy"] == pytest.approx(np.median(keep.accuracy[-3:]))
     # Evaluated with the averaged weights, which training ends with.
     assert keep.accuracy[-1] == pytest.approx(last[0])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", sorted(n for n in IMAGES if not n.endswith("_constant"))
+STEP = (
+    *("network", "views", "optimizer", "schedule", "weights", "influence"),
+    *("weight_optimizer", "unlabeled_loss", "batch_size", "unlabeled_ratio"),
 )
+
+
+def steps():
+    """One preset for every kind of training step, baselines among them.
+
+    Presets that differ in nothing but the numbers of labels and steps, the
+    draw of the labels and the variants to train take the same step.
+    """
+    kinds = {}
+    for name, recipe in IMAGES.items():
+        kind = {part: recipe[part] for part in STEP if part in recipe}
+        data = recipe["dataset"]
+        kind["data"] = data["source"], data["known_classes"]
+        kinds.setdefault(json.dumps(kind), name)
+    return list(kinds.values())
+
+
+def test_no_kind_of_step_is_forgotten():
+    sources = ("uda_cifar10", "uda_svhn", "fixmatch_cifar10", "fixmatch_svhn")
+    authors = ("fixmatch_cifar10_40_authors", "fixmatch_svhn_250_authors")
+    kinds = steps()
+    for start in (*sources, *authors, "cifar10_mismatch", "fashion_mnist"):
+        assert any(name.startswith(start) for name in kinds)
+    assert {"uda_cifar10_250", "uda_svhn_250"} <= set(kinds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", steps())
 def test_one_full_size_step(name, tmp_path):
+    """A plain step and one that updates the weights, on few images."""
     recipe = without_schedule_warmup(resolve(name))
     recipe |= {"epochs": 1, "steps_per_epoch": 2}
     recipe["weights"] |= {"warmup_steps": 1, "inner_steps": 1}
-    shape = (28, 28, 1) if name.startswith("fashion") else (32, 32, 3)
+    shape = cost.SHAPES.get(recipe["dataset"]["source"], (32, 32, 3))
     experiment = Experiment(recipe, 0, cost.random_task(recipe, shape))
     model = experiment.influence_model()
     views = experiment.views()
-    history = model.fit(
+    logs = model.fit(
         experiment.batches(views),
         steps_per_epoch=2,
         callbacks=experiment.rates(views, tmp_path),
         verbose=0,
     ).history
-    assert np.isfinite(history["loss"]).all()
+    assert np.isfinite(logs["loss"][0])
+    assert model.optimizer.iterations == 2
+    assert model.weight_optimizer.iterations == 1
+    assert logs["updates_skipped"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("curvature", "skipped"),
+    [("hessian", 1), ("gauss_newton", 1), ("outer_product", 0)],
+)
+def test_entropy_makes_the_hessian_indefinite(curvature, skipped):
+    settings = [*TINY[:-1], "network=linear", "initial_weight=5"]
+    recipe = resolve("uda_svhn_250", settings, "small")
+    assert recipe["influence"]["curvature"] == "outer_product"
+    recipe["influence"]["curvature"] = curvature
+    view = {"name": "weak_augment", "shift": 0}
+    recipe["views"] = {"weak": view, "strong": view}
+    # Inputs that leave the linear network undecided.
+    task = cost.random_task(recipe, (4, 4, 3))
+    task.unlabeled, x = (
+        np.random.default_rng(0).normal(size=(n, 4, 4, 3))
+        for n in (len(task.truth), len(task.labeled[1]))
+    )
+    task.labeled = x, task.labeled[1]
+    task.validation = task.unlabeled, task.truth
+    recipe["weights"]["warmup_steps"] = 0
+    experiment = Experiment(without_schedule_warmup(recipe), 0, task)
+    model = experiment.influence_model()
+    batches = experiment.batches(experiment.views())
+    logs = model.fit(batches, steps_per_epoch=1, verbose=0).history
+    assert logs["updates_skipped"] == [skipped]
+
+
+def test_the_cost_of_a_run(monkeypatch):
+    quick = ["strong=weak_augment", "network=linear", "influence=luketina"]
+    recipe = resolve("uda_cifar10_1000", [*TINY[:-1], *quick], scale="small")
+    recipe |= {"epochs": 2, "steps_per_epoch": 500}
+    recipe["weights"] |= {"warmup_steps": 400, "inner_steps": 10}
+    models, make = [], Experiment.influence_model
+
+    def spy(self):
+        models.append(make(self))
+        return models[-1]
+
+    monkeypatch.setattr(Experiment, "influence_model", spy)
+    measured = cost.measure(recipe)
+    # The one before is the rehearsal's.
+    assert models[-1].weight_optimizer.iterations == 2
+    assert measured["device"]
+    plain, update = measured["step_seconds"], measured["update_seconds"]
+    assert plain > 0
+    expected = 1000 * plain + 60 * max(update - plain, 0)
+    assert measured["hours"] * 3600 == pytest.approx(expected, abs=20)
+    assert measured["memory_gib"] > 0.1
 
 
 @pytest.mark.slow
-def test_the_cost_of_a_run(tmp_path):
-    result = CliRunner().invoke(
-        app,
-        ["show", "fashion_mnist_mismatch", "--scale", "small", "--cost"],
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(precision, tmp_path):
+    settings = [*TINY, f"precision={precision}", "confidence=0"]
+    recipe = resolve("fixmatch_cifar10_250", settings, scale="small")
+    recipe["variants"] = ["learned weights"]
+    try:
+        experiment = Experiment(
+            recipe, 0, cost.random_task(recipe, (16, 16, 3))
+        )
+        network = experiment.influence_model().network
+        progress = Progress(tmp_path / "unfinished", recipe)
+        rows = experiment.run(tmp_path, progress)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert network.layers[2].compute_dtype == precision.removeprefix("mixed_")
+    assert network.output.dtype == "float32"
+    assert rows[0]["weight_std"] > 0
+
+
+TWO_DEVICES = """
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from applications import cost
+from applications.experiment import Experiment
+from applications.recipe import resolve
+
+recipe = resolve("fixmatch_cifar10_250", sys.argv[2:], scale="small")
+recipe["unlabeled_loss"]["confidence"] = 0.0
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    experiment = Experiment(recipe, 0, cost.random_task(recipe, (16, 16, 3)))
+    model = experiment.influence_model()
+views = experiment.views()
+rates = experiment.rates(views, sys.argv[1])
+swap = keras.callbacks.SwapEMAWeights()
+model.fit(
+    experiment.batches(views), steps_per_epoch=3, callbacks=[*rates, swap],
+    validation_data=experiment.task.test, verbose=0)
+assert model.weight_optimizer.iterations == 2
+assert np.ptp(model.example_weights) > 0
+assert (views["strong"].ct_augment.rates.numpy() < 1).any()
+for v in [*model.network.weights, model.weighting.values]:
+    copies = strategy.experimental_local_results(v.value)
+    if v.trainable:
+        np.testing.assert_array_equal(*copies)
+print("same")
+"""
+
+
+@pytest.mark.slow
+def test_two_devices(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, str(tmp_path), *TINY],
+        cwd=pathlib.Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
     )
-    assert result.exit_code == 0, result.output
-    measured = json.loads(result.stdout)["cost"]
-    assert measured["device"]
-    assert measured["step_seconds"] > 0
-    steps = measured["hours"] * 3600 / measured["step_seconds"]
-    assert steps >= 300
-    assert measured["memory_gib"] > 0.1
+    assert result.stdout.strip().endswith("same"), result.stderr
 
 
 def test_only_images_are_measured():

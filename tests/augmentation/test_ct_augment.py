@@ -6,8 +6,8 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from pillow_case import random_images
-from pillow_recipes import BINS, ct_augment
 
+from benchmarks.pillow_recipes import BINS, ct_augment
 from keras_influence.augmentation import CTAugment
 
 

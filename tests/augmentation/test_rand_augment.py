@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pillow_case import random_images
-from pillow_recipes import rand_augment
 
+from benchmarks.pillow_recipes import rand_augment
 from keras_influence.augmentation import RandAugment
 
 FILL = (125, 122, 113)
