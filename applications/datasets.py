@@ -10,8 +10,16 @@ import tensorflow_datasets as tfds
 import keras_influence as ki
 from applications.images import images
 from applications.task import Task
+from applications.text import texts
 
-__all__ = ["digits", "fashion_mnist", "images", "two_moons", "two_strips"]
+__all__ = [
+    "digits",
+    "fashion_mnist",
+    "images",
+    "texts",
+    "two_moons",
+    "two_strips",
+]
 
 
 def digits(

@@ -1,15 +1,16 @@
-import time
-
 import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 import keras_influence as ki
 from applications.boundary import DecisionBoundary, plot_boundaries
+from applications.collapse import CollapseWarning, largest_share, predicted
 from applications.ct_rates import CTAugmentRates
 from applications.image_views import LearnedCTAugment
+from applications.progress import Progress
 from applications.recipe import build, known
 from applications.task import Task, write_splits
+from applications.text_views import TfIdf
 from keras_influence.callbacks import WeightReport
 
 VARIANTS = (
@@ -50,6 +51,8 @@ class Experiment:
                 f"`steps_per_epoch`, here {self.steps}, or no weight is ever "
                 f"learned. Received: {warmup_steps}."
             )
+        if "precision" in recipe:
+            keras.config.set_dtype_policy(recipe["precision"])
         self.variants = [
             known(name, VARIANTS, "variant")
             for name in recipe.get("variants", VARIANTS)
@@ -59,11 +62,12 @@ class Experiment:
         self.task = task
         self._rehearse()
 
-    def run(self, directory) -> list[dict]:
+    def run(self, directory, progress: Progress) -> list[dict]:
         """Trains the variants of the recipe, one after the other.
 
         Args:
             directory: path, where the pictures and the weights go.
+            progress: `Progress`, what was done before the run was stopped.
 
         Returns:
             One row of results for each variant.
@@ -74,22 +78,30 @@ class Experiment:
         boundaries = {}
         rows = []
         for variant in self.variants:
-            if variant in ("supervised only", "labels + validation"):
-                rows.append(self._supervised(variant))
-                continue
-            callbacks = []
-            if variant == "learned weights":
-                callbacks.append(self._report(directory))
-            if task.unlabeled.shape[1:] == (2,):
-                boundary = DecisionBoundary(task)
-                boundaries[variant] = boundary.snapshots
-                callbacks.append(boundary)
-            rows.append(self._semi_supervised(variant, directory, callbacks))
+            row = progress.row(variant, self.seed)
+            if row is None:
+                checkpoint = progress.checkpoint()
+                row = self._train(variant, directory, checkpoint, boundaries)
+                progress.finish(row)
+            rows.append(row)
         if boundaries:
             max_weight = self.recipe["weights"]["max_weight"]
             figure = plot_boundaries(task, boundaries, max_weight)
             figure.savefig(directory / "boundary.png", dpi=120)
         return rows
+
+    def _train(self, variant, directory, checkpoint, boundaries):
+        """Trains one variant and returns its row of results."""
+        if variant in ("supervised only", "labels + validation"):
+            return self._supervised(variant, checkpoint)
+        callbacks = []
+        if variant == "learned weights":
+            callbacks.append(self._report(directory))
+        if np.shape(self.task.unlabeled)[1:] == (2,):
+            boundary = DecisionBoundary(self.task)
+            boundaries[variant] = boundary.snapshots
+            callbacks.append(boundary)
+        return self._semi_supervised(variant, directory, checkpoint, callbacks)
 
     def influence_model(self, learned: bool = True) -> ki.InfluenceModel:
         """The compiled model of a training.
@@ -101,7 +113,7 @@ class Experiment:
         weights = recipe["weights"]
         model = ki.InfluenceModel(
             self._network(),
-            num_unlabeled=len(self.task.unlabeled),
+            num_unlabeled=len(self.task.truth),
             initial_weight=weights["initial_weight"],
             max_weight=weights["max_weight"],
         )
@@ -123,17 +135,20 @@ class Experiment:
 
     def views(self) -> dict:
         """The views of the unlabelled data by name, in their first state."""
-        views = self.recipe["views"]
-        return {name: build(name, view) for name, view in views.items()}
+        return {
+            name: build(name, view, task=self.task)
+            for name, view in self.recipe["views"].items()
+        }
 
-    def batches(self, views: dict):
+    def batches(self, views: dict, start_step: int = 0):
         """The batches of a training, a `tf.data.Dataset`.
 
         Args:
             views: dict, as `views` gives it.
+            start_step: int, the step that they start at. Defaults to `0`.
         """
         task = self.task
-        unlabeled = task.unlabeled
+        unlabeled = task.source
         if task.given is not None:
             unlabeled = unlabeled, task.given
         return ki.data.semi_supervised(
@@ -143,6 +158,7 @@ class Experiment:
             batch_size=self.recipe["batch_size"],
             unlabeled_ratio=self.recipe["unlabeled_ratio"],
             seed=self.seed,
+            start_step=start_step,
             labeled_view=views.get("weak"),
         )
 
@@ -164,11 +180,13 @@ class Experiment:
         ]
 
     def _report(self, directory):
+        task = self.task
         return WeightReport(
             directory,
-            inputs=self.task.unlabeled,
-            labels=_labels(self.task),
-            harmful=self._harmful,
+            inputs=task.shown,
+            example_ids=task.splits and task.splits["unlabeled"],
+            labels=_labels(task),
+            harmful=self._harmful if task.judged.all() else None,
             every=max(1, self.steps // 100),
         )
 
@@ -180,12 +198,13 @@ class Experiment:
         logits = {name: model.network(x) for name, x in batch["views"].items()}
         model.unlabeled_loss(logits, batch.get("label"))
 
-    def _supervised(self, variant):
+    def _supervised(self, variant, checkpoint):
         task = self.task
         labeled = task.labeled
         if variant == "labels + validation":
-            parts = zip(labeled, task.validation, strict=True)
-            labeled = tuple(np.concatenate(both) for both in parts)
+            labeled = keras.tree.map_structure(
+                lambda *both: np.concatenate(both), labeled, task.validation
+            )
         network = self._network()
         network.compile(
             optimizer=self._optimizer(),
@@ -198,24 +217,39 @@ class Experiment:
             batch_size=self.recipe["batch_size"],
             unlabeled_ratio=1,
             seed=self.seed,
+            start_step=self._steps_done(checkpoint),
             labeled_view=self.views().get("weak"),
         ).map(lambda batch: batch["labeled"])
-        return self._fit(variant, network, train)
+        return self._fit(variant, network, train, checkpoint)
 
-    def _semi_supervised(self, variant, directory, callbacks):
+    def _steps_done(self, checkpoint):
+        return checkpoint.epochs * self.recipe["steps_per_epoch"]
+
+    def _semi_supervised(self, variant, directory, checkpoint, callbacks):
         model = self.influence_model(learned=variant == "learned weights")
         views = self.views()
-        callbacks = [*callbacks, *self.rates(views, directory)]
-        row = self._fit(variant, model, self.batches(views), callbacks)
-        harmful = self._harmful(model)
-        return row | _weight_statistics(model.example_weights, harmful)
+        for view in views.values():
+            if isinstance(view, TfIdf):
+                view.save(directory)
+        callbacks = [
+            *callbacks,
+            *self.rates(views, directory),
+            CollapseWarning(self.task.validation[0]),
+        ]
+        train = self.batches(views, self._steps_done(checkpoint))
+        row = self._fit(variant, model, train, checkpoint, callbacks)
+        harmful, judged = self._harmful(model), self.task.judged
+        return row | _weight_statistics(model.example_weights, harmful, judged)
 
     def _harmful(self, model):
-        """Which unlabelled examples should have lost weight."""
+        """Which of the judged examples should have lost weight."""
         task = self.task
         if task.harmful is not None:
             return task.harmful
-        return _predict(model.network, task.unlabeled) != task.truth
+        if not task.judged.any():
+            return np.zeros(0, bool)
+        x = keras.tree.map_structure(lambda x: x[task.judged], task.unlabeled)
+        return predicted(model.network, x) != task.truth[task.judged]
 
     def _network(self):
         keras.utils.set_random_seed(self.seed)
@@ -223,8 +257,9 @@ class Experiment:
         return build(
             "network",
             self.recipe["network"],
-            input_shape=x.shape[1:],
+            input_shape=keras.tree.map_structure(lambda x: x.shape[1:], x),
             classes=int(y.max()) + 1,
+            preset=getattr(self.task, "preset", None),
         )
 
     def _optimizer(self):
@@ -238,38 +273,41 @@ class Experiment:
             )
         return build("optimizer", component)
 
-    def _fit(self, variant, model, train, callbacks=()):
+    def _fit(self, variant, model, train, checkpoint, callbacks=()):
         """Trains and returns the row of results."""
         print(f"\n{variant}, seed {self.seed}")
-        callbacks = list(callbacks)
+        callbacks = [checkpoint, *callbacks]
         median_epochs = self.recipe.get("median_epochs")
         validation = {}
         if median_epochs:
             validation = {"validation_data": self.task.test}
             validation["validation_batch_size"] = 500
-        if model.optimizer.use_ema:
+        if self.recipe["optimizer"].get("use_ema"):
             callbacks.append(keras.callbacks.SwapEMAWeights())
-        start = time.perf_counter()
-        history = model.fit(
+        model.fit(
             train,
             epochs=self.recipe["epochs"],
+            initial_epoch=checkpoint.epochs,
             steps_per_epoch=self.recipe["steps_per_epoch"],
             callbacks=callbacks,
             shuffle=False,
             **validation,
-        ).history
+        )
         row = self._row(variant, getattr(model, "network", model))
         if median_epochs:
-            last = history["val_accuracy"][-median_epochs:]
-            row["test_accuracy"] = float(np.median(last))
-        return row | {"seconds": time.perf_counter() - start}
+            last = checkpoint.logs[-median_epochs:]
+            accuracies = [log["val_accuracy"] for log in last]
+            row["test_accuracy"] = float(np.median(accuracies))
+        seconds = sum(log["seconds"] for log in checkpoint.logs)
+        return row | {"seconds": seconds}
 
     def _row(self, variant, network):
         row = {"variant": variant, "seed": self.seed}
         for name in ("test", "validation"):
             x, y = getattr(self.task, name)
-            accuracy = np.mean(_predict(network, x) == y)
-            row[f"{name}_accuracy"] = float(accuracy)
+            classes = predicted(network, x)
+            row[f"{name}_accuracy"] = float(np.mean(classes == y))
+            row[f"{name}_largest_class"] = largest_share(classes)
         return row
 
 
@@ -277,7 +315,7 @@ def _labels(task):
     """What the pictures say about each unlabelled example."""
     if task.given is not None:
         return task.given
-    return [c if c >= 0 else "foreign" for c in task.truth.tolist()]
+    return [c if c >= 0 else task.missing for c in task.truth.tolist()]
 
 
 def _cross_entropy():
@@ -293,18 +331,11 @@ def _influence(component):
     return ki.Influence(**choices)
 
 
-def _predict(network, x, batch_size=1024):
-    """The classes that a network gives to an array of inputs."""
-    starts = range(0, len(x), batch_size)
-    logits = [network(x[i : i + batch_size], training=False) for i in starts]
-    return np.concatenate([np.argmax(batch, axis=-1) for batch in logits])
-
-
-def _weight_statistics(weights, harmful):
+def _weight_statistics(weights, harmful, judged):
     """The table's columns about weights; AUROC of good against harmful."""
     auroc = None
-    if 0 < harmful.sum() < len(harmful) and np.ptp(weights) > 0:
-        auroc = float(roc_auc_score(~harmful, weights))
+    if 0 < harmful.sum() < len(harmful) and np.ptp(weights[judged]) > 0:
+        auroc = float(roc_auc_score(~harmful, weights[judged]))
     return {
         "weight_mean": float(weights.mean()),
         "weight_min": float(weights.min()),

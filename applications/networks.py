@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import keras
 
+from applications.bert import bert
 from applications.wide_resnet import wide_resnet
 
-__all__ = ["convolutional", "linear", "mlp", "wide_resnet"]
+__all__ = ["bert", "convolutional", "linear", "mlp", "wide_resnet"]
 
 
 def linear(input_shape: tuple, classes: int) -> keras.Model:

@@ -37,7 +37,8 @@ def resolve(
             default. A whole component may be replaced by another's name, as
             in `"optimizer=Adam"` or, for a method of the paper's table A1,
             `"influence=lorraine"`; its arguments can be set after that. For
-            a recipe of images, `"dataset=NAME"` may name any data set.
+            a recipe of images or texts, `"dataset=NAME"` may name any data
+            set.
         scale: `"small"`, for a run of minutes on a small machine; presets
             that take no longer anyway stay as they are. Defaults to `None`.
 
@@ -81,16 +82,20 @@ def sources(name: str, recipe: dict) -> dict[str, str]:
     }
 
 
-def build(kind: str, component: dict, **arguments):
+def build(kind: str, component: dict, **offered):
     """Calls what a component of a recipe names.
 
     Args:
         kind: str, the component's key in `ROOMS`.
         component: dict, a `name` and keyword arguments.
-        **arguments: further keyword arguments, those the recipe cannot hold.
+        **offered: further keyword arguments, what the recipe cannot hold;
+            passed on are those that the component takes.
     """
-    arguments = {**component, **arguments}
-    return _find(kind, arguments.pop("name"))(**arguments)
+    arguments = dict(component)
+    called = _find(kind, arguments.pop("name"))
+    taken = inspect.signature(called).parameters
+    offered = {k: v for k, v in offered.items() if k in taken}
+    return called(**offered | arguments)
 
 
 def known(name: str, names: Iterable[str], what: str) -> str:

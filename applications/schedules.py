@@ -1,4 +1,4 @@
-"""Learning rates of UDA and of FixMatch."""
+"""Learning rates of UDA, of FixMatch and of BERT."""
 
 import math
 
@@ -29,11 +29,7 @@ def warmup_cosine(
     >>> [round(float(schedule(step)), 6) for step in (0, 20_000, 400_000)]
     [0.0, 0.03, 0.00012]
     """
-    if not 0 <= warmup_steps < steps:
-        raise ValueError(
-            f"`schedule.warmup_steps` must be less than all {steps} steps. "
-            f"Received: {warmup_steps}."
-        )
+    _check_warmup(warmup_steps, steps)
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup_steps else learning_rate,
         decay_steps=steps - warmup_steps,
@@ -74,3 +70,56 @@ class SevenSixteenthsCosine(
     def get_config(self):
         """The arguments of the constructor."""
         return {"learning_rate": self.learning_rate, "steps": self.steps}
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises in a line from 0, then falls in a line to 0: BERT's schedule.
+
+    Args:
+        learning_rate: float, the highest value.
+        steps: int, where the schedule ends.
+        warmup_steps: int, steps of the rise. Defaults to `1_000`.
+
+    Raises:
+        ValueError: if the rise takes all steps.
+
+    Example:
+    >>> schedule = WarmupLinear(2e-5, steps=10_000)
+    >>> [round(float(schedule(step)), 6) for step in (0, 500, 1000, 10_000)]
+    [0.0, 1e-05, 2e-05, 0.0]
+    """
+
+    def __init__(
+        self, learning_rate: float, steps: int, warmup_steps: int = 1_000
+    ):
+        super().__init__()
+        _check_warmup(warmup_steps, steps)
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        """The learning rate of a step."""
+        step = ops.cast(step, "float32")
+        fall = (self.steps - step) / (self.steps - self.warmup_steps)
+        share = ops.clip(fall, 0.0, 1.0)
+        if self.warmup_steps:
+            share = ops.minimum(share, step / self.warmup_steps)
+        return self.learning_rate * share
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "warmup_steps": self.warmup_steps,
+        }
+
+
+def _check_warmup(warmup_steps, steps):
+    if not 0 <= warmup_steps < steps:
+        raise ValueError(
+            f"`schedule.warmup_steps` must be less than all {steps} steps. "
+            f"Received: {warmup_steps}."
+        )

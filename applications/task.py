@@ -15,7 +15,7 @@ class Task:
         labeled: tuple `(x, y)` of arrays, the trusted labels.
         validation: tuple `(x, y)`, what example weights are learned from.
         test: tuple `(x, y)`.
-        unlabeled: array of inputs.
+        unlabeled: array of inputs, or a nest of such.
         truth: int array of shape `(num_unlabeled,)`, their classes, which no
             training sees; -1 for inputs of a foreign class.
         given: int array of shape `(num_unlabeled,)`, untrusted labels.
@@ -36,6 +36,24 @@ class Task:
     given: np.ndarray | None = None
     harmful: np.ndarray | None = None
     splits: dict | None = None
+
+    # What `truth` does not name.
+    missing = "foreign"
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Boolean array: of which unlabelled examples the harm is known."""
+        return np.ones(len(self.truth), bool)
+
+    @property
+    def shown(self):
+        """The unlabelled examples as people see them."""
+        return self.unlabeled
+
+    @property
+    def source(self):
+        """The unlabelled examples as the views take them."""
+        return self.unlabeled
 
 
 def write_splits(task: Task, directory) -> None:

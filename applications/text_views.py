@@ -1,57 +1,70 @@
 """The two views of an unlabelled text that UDA compares."""
 
+import dataclasses
+import pathlib
 from collections.abc import Callable
 
-from applications.bert import bert_tokenizer
+import keras
+
 from applications.text import TextTask
 from keras_influence.augmentation.tfidf_replacement import TfIdfReplacement
 
 
-def tfidf(
-    task: TextTask, preset: str = "minilm", token_prob: float = 0.7
-) -> TfIdfReplacement:
+def original() -> Callable:
+    """Every text as it was read, without its back-translation."""
+
+    def view(inputs):
+        return {k: x for k, x in inputs.items() if k != "translated"}
+
+    return view
+
+
+def back_translation(task: TextTask) -> Callable:
+    """The back-translation of every text.
+
+    Args:
+        task: `TextTask` with back-translations.
+    """
+    if task.translated is None:
+        raise ValueError(
+            "The view `back_translation` needs a file of back-translations. "
+            "Set `dataset.translations`."
+        )
+    return lambda inputs: inputs["translated"]
+
+
+def tfidf(task: TextTask, token_prob: float = 0.7) -> "TfIdf":
     """TF-IDF word replacement that knows the unlabelled texts of a task.
+
+    Where the task has back-translations, words of these are replaced.
 
     Args:
         task: `TextTask`.
-        preset: str, the BERT whose tokenizer the task was made with. Defaults
-            to `"minilm"`.
         token_prob: float in [0, 1], the expected share of replaced tokens.
             Defaults to `0.7`.
     """
-    tokenizer = bert_tokenizer(preset)
+    tokenizer = task.tokenizer
     unknown = tokenizer.token_to_id(tokenizer.oov_token)
-    view = TfIdfReplacement(
+    layer = TfIdfReplacement(
         tokenizer.vocabulary_size(),
         [*tokenizer.special_token_ids, unknown],
         token_prob,
     )
-    view.adapt(task.unlabeled)
-    return view
+    layer.adapt(task.unlabeled)
+    return TfIdf(layer)
 
 
-def text_views(task: TextTask, strong: Callable | None) -> tuple:
-    """The unlabelled inputs and the views for `ki.data.semi_supervised`.
+@dataclasses.dataclass
+class TfIdf:
+    """A view through a `TfIdfReplacement`, `layer`."""
 
-    Args:
-        task: `TextTask`. If it has back-translations, the strong view starts
-            from them.
-        strong: callable on a batch of inputs and a seed, as `tfidf` gives it;
-            `None` leaves the texts, or their back-translations, as they are.
+    layer: TfIdfReplacement
 
-    Returns:
-        A tuple `(unlabeled, views)`: nested arrays, and a dict with the views
-        `"weak"` and `"strong"`.
-    """
-    if task.translated is None:
-        return task.unlabeled, {"weak": None, "strong": strong}
-    unlabeled = {"original": task.unlabeled, "translated": task.translated}
+    def __call__(self, inputs, seed):
+        """Replaces words of the back-translations, if there are any."""
+        return self.layer(inputs.get("translated", inputs), seed=seed)
 
-    def weak(inputs):
-        return inputs["original"]
-
-    def strong_of_translated(inputs, seed):
-        translated = inputs["translated"]
-        return strong(translated, seed=seed) if strong else translated
-
-    return unlabeled, {"weak": weak, "strong": strong_of_translated}
+    def save(self, directory):
+        """Writes `tfidf.keras`, with the statistics."""
+        path = pathlib.Path(directory) / "tfidf.keras"
+        keras.saving.save_model(self.layer, path)

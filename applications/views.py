@@ -1,14 +1,18 @@
-"""Views of small images, drawn anew for every batch from a seed."""
+"""Views of images and texts, drawn anew for every batch from a seed."""
 
 import tensorflow as tf
 
 from applications.image_views import ct_augment, rand_augment, weak_augment
+from applications.text_views import back_translation, original, tfidf
 
 __all__ = [
+    "back_translation",
     "ct_augment",
+    "original",
     "rand_augment",
     "shift",
     "shift_noise_cutout",
+    "tfidf",
     "weak_augment",
 ]
 

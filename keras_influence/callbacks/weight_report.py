@@ -16,16 +16,20 @@ class WeightReport(WeightHistory):
     It follows the weights as `WeightHistory` does and writes
 
     - `weights.csv`: `index`, `weight` and one further column for each of
-      `labels` and `harmful` that is given, in the order of the unlabelled data;
+      `example_ids`, `labels` and `harmful` that is given, in the order of the
+      unlabelled data;
     - `weights.png`: the histogram of the weights;
     - `history.png`: the weights over time;
-    - `examples.png`: the most and the least weighted examples, where `inputs`
-      are images.
+    - `examples.png` or `examples.md`: the most and the least weighted
+      examples, where `inputs` are images or texts.
 
     Args:
         directory: str or path, the folder to write to. It is created.
         inputs: array of shape `(num_unlabeled, height, width[, channels])`,
-            the unlabelled images, in any range of values. Defaults to `None`.
+            the unlabelled images, in any range of values; or a list of
+            `num_unlabeled` texts. Defaults to `None`.
+        example_ids: sequence of length `num_unlabeled`, what the data set
+            calls the examples. Defaults to `None`.
         labels: sequence of length `num_unlabeled`, what to write under each
             example, such as its given label. Defaults to `None`.
         harmful: boolean array of shape `(num_unlabeled,)`, which examples
@@ -42,18 +46,25 @@ class WeightReport(WeightHistory):
     """
 
     def __init__(
-        self, directory, inputs=None, labels=None, harmful=None, **kwargs
+        self,
+        directory,
+        inputs=None,
+        example_ids=None,
+        labels=None,
+        harmful=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.directory = pathlib.Path(directory)
         self.inputs = inputs
+        self.example_ids = example_ids
         self.labels = labels
         self.harmful = harmful
 
     def on_train_begin(self, logs=None):
         """Checks the lengths and takes the first snapshot."""
         num_examples = len(example_weights(self.model))
-        for name in ("inputs", "labels", "harmful"):
+        for name in ("inputs", "example_ids", "labels", "harmful"):
             values = getattr(self, name)
             if hasattr(values, "__len__") and len(values) != num_examples:
                 raise ValueError(
@@ -74,14 +85,20 @@ class WeightReport(WeightHistory):
         self._write_table(weights, harmful)
         self._save(plots.weight_histogram(weights, harmful), "weights")
         self._save(plots.weight_history(self, harmful), "history")
-        if self.inputs is not None and plots.are_images(self.inputs):
+        if self.inputs is None:
+            return
+        if plots.are_images(self.inputs):
             figure = plots.extreme_examples(
                 self.inputs, weights, self.labels, harmful
             )
             self._save(figure, "examples")
+        elif all(isinstance(text, str) for text in self.inputs):
+            self._write_texts(weights)
 
     def _write_table(self, weights, harmful):
         columns = {"index": range(len(weights)), "weight": weights}
+        if self.example_ids is not None:
+            columns["id"] = self.example_ids
         if self.labels is not None:
             columns["label"] = self.labels
         if harmful is not None:
@@ -91,6 +108,26 @@ class WeightReport(WeightHistory):
             writer = csv.writer(file)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
+
+    def _write_texts(self, weights):
+        """The ends of the most and of the least weighted texts."""
+        order = np.argsort(weights, kind="stable")
+        groups = {"Most weighted": order[::-1][:20], "Least weighted": order}
+        lines = []
+        for title, rows in groups.items():
+            lines += [f"# {title}", "", "| weight | id | label | end of text |"]
+            lines += ["| --- | --- | --- | --- |"]
+            lines += [self._text_line(i, weights[i]) for i in rows[:20]] + [""]
+        path = self.directory / "examples.md"
+        path.write_text("\n".join(lines), encoding="utf-8")
+
+    def _text_line(self, i, weight):
+        columns = self.example_ids, self.labels
+        cells = [i if column is None else column[i] for column in columns]
+        text = " ".join(str(self.inputs[i]).split())
+        text = text if len(text) <= 300 else f"... {text[-300:]}"
+        cells = [f"{weight:.3f}", *cells, text.replace("|", "\\|")]
+        return "| " + " | ".join(map(str, cells)) + " |"
 
     def _save(self, figure, name):
         figure.savefig(self.directory / f"{name}.png", dpi=120)

@@ -9,6 +9,7 @@ from applications.bert import bert, bert_tokenizer
 from applications.tokens import bert_inputs, encode
 
 LENGTH = 16
+SHAPE = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), (LENGTH,))
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def inputs():
 
 @pytest.fixture(scope="module")
 def network():
-    return bert(2, sequence_length=LENGTH)
+    return bert(SHAPE, 2)
 
 
 def test_is_the_pretrained_backbone(network, inputs):
@@ -37,7 +38,7 @@ def test_is_the_pretrained_backbone(network, inputs):
 
 
 def test_mean_pooling(inputs):
-    network = bert(3, sequence_length=LENGTH, pooling="mean")
+    network = bert(SHAPE, 3, pooling="mean")
     backbone, head = (
         network.get_layer(name) for name in ("bert_backbone", "logits")
     )
@@ -57,7 +58,7 @@ def test_mean_pooling(inputs):
 
 def test_unknown_pooling():
     with pytest.raises(ValueError, match="pooling='max'"):
-        bert(2, pooling="max")
+        bert(SHAPE, 2, pooling="max")
 
 
 def test_heads(network):
@@ -72,7 +73,7 @@ def test_heads(network):
 def test_more_classes_and_mixed_precision(inputs):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        network = bert(4, sequence_length=LENGTH, dropout=0.5)
+        network = bert(SHAPE, 4, dropout=0.5)
     finally:
         keras.config.set_dtype_policy("float32")
     assert isinstance(network.layers[-1], ki.layers.Dense)
@@ -95,18 +96,41 @@ def test_other_names_are_presets_of_keras_nlp(monkeypatch):
         keras_nlp.models.BertBackbone, "from_preset", from_preset
     )
     with pytest.raises(NotImplementedError):
-        bert(2, "bert_base_en_uncased")
+        bert(SHAPE, 2, "bert_base_en_uncased")
     assert asked == ["bert_base_en_uncased"]
 
 
 @pytest.mark.parametrize("length", [2, 513])
 def test_texts_longer_than_the_model(length):
     with pytest.raises(ValueError, match=f"3 to 512.*sequence_length={length}"):
-        bert(2, sequence_length=length)
+        bert({"token_ids": (length,)}, 2)
 
 
-@pytest.mark.parametrize("make", [lambda: bert(2), bert_tokenizer])
+@pytest.mark.parametrize("make", [lambda: bert(SHAPE, 2), bert_tokenizer])
 def test_the_package_is_missing(make, monkeypatch):
     monkeypatch.setitem(room.PACKAGED, "minilm", "not_installed")
     with pytest.raises(ModuleNotFoundError, match="--no-deps not-installed"):
         make()
+
+
+def test_only_the_last_layers_are_trained():
+    network = bert(SHAPE, 2, trained_layers=2)
+    paths = [v.path for v in network.trainable_variables]
+    tops = {f"transformer_layer_{k}" for k in (4, 5)}
+    tops |= {"pooled_dense", "logits"}
+    found = {top for top in tops for path in paths if f"{top}/" in path}
+    assert found == tops
+    assert all(any(f"{top}/" in path for top in tops) for path in paths)
+
+
+def test_mean_pooling_trains_no_pooled_output():
+    network = bert(SHAPE, 2, pooling="mean")
+    paths = [v.path for v in network.trainable_variables]
+    assert any("token_embedding" in path for path in paths)
+    assert not any("pooled_dense" in path for path in paths)
+
+
+@pytest.mark.parametrize("layers", [-1, 7])
+def test_more_trained_layers_than_there_are(layers):
+    with pytest.raises(ValueError, match=f"0 to 6.*trained_layers={layers}"):
+        bert(SHAPE, 2, trained_layers=layers)

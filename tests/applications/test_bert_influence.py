@@ -19,6 +19,7 @@ from keras_influence.influence.objective import Term
 pytestmark = pytest.mark.slow
 
 LENGTH = 16
+SHAPE = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), (LENGTH,))
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 TEXTS = [
     "A splendid film.",
@@ -50,7 +51,7 @@ def rows(x, start, stop):
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(0)
-    network = bert(2, sequence_length=LENGTH)
+    network = bert(SHAPE, 2)
     # At its start the head hardly passes a gradient on to the backbone.
     head = network.get_layer("logits")
     head.kernel.assign(20 * head.kernel)
@@ -124,12 +125,36 @@ def test_whole_network_scores_hold_no_gradient_an_example(network, reviews):
     assert max(map(np.prod, shapes)) == activations
 
 
-def test_learns_weights_in_fit_in_half_precision(reviews):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        network = bert(2, sequence_length=LENGTH)
-    finally:
-        keras.config.set_dtype_policy("float32")
+def test_last_layer_keeps_nothing_but_pooled_features(network, reviews):
+    with ki.layers.Recording() as recording:
+        network(reviews, training=True)
+    (record,) = recording.records
+    assert record.layer is network.get_layer("logits")
+    assert record.inputs.shape == (len(TEXTS), 384)
+
+
+@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+def policy(request):
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy("float32")
+
+
+class Watched(ki.solvers.Exact):
+    """Keeps the precision of the systems that it solves."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dtypes = set()
+
+    def solve(self, operator, vector):
+        solution = super().solve(operator, vector)
+        self.dtypes |= {operator.dtype, vector.dtype.name}
+        return solution
+
+
+def test_learns_weights_in_fit_in_half_precision(reviews, policy):
+    network = bert(SHAPE, 2, trained_layers=1)
     labeled = rows(reviews, 0, 4), LABELS[:4]
     validation = rows(reviews, 8, 12), LABELS[8:]
     unlabeled = rows(reviews, 0, 8)
@@ -139,8 +164,9 @@ def test_learns_weights_in_fit_in_half_precision(reviews):
         test=validation,
         unlabeled=unlabeled,
         truth=LABELS[:8],
-        ids=[],
         texts=TEXTS[:8],
+        tokenizer=bert_tokenizer(),
+        preset="minilm",
     )
     train = ki.data.semi_supervised(
         labeled=labeled,
@@ -149,17 +175,28 @@ def test_learns_weights_in_fit_in_half_precision(reviews):
         batch_size=2,
         unlabeled_ratio=2,
     )
+    solver = Watched(damping=1e-3)
     model = ki.InfluenceModel(network, num_unlabeled=8)
     model.compile(
-        optimizer=keras.optimizers.Adam(2e-5),
+        optimizer=keras.optimizers.Adam(1e-3),
         loss=LOSS,
         unlabeled_loss=ki.losses.UDA(annealing="linear", annealing_steps=4),
         weight_optimizer=ki.optimizers.MAdam(0.01),
+        influence=ki.Influence(solver=solver),
         validation_set=tf.data.Dataset.from_tensor_slices(validation),
         inner_steps=2,
     )
+    scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert scaled == (policy == "mixed_float16")
+    before = [v.numpy() for v in network.trainable_variables]
     history = model.fit(train, epochs=1, steps_per_epoch=4, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+    for old, new in zip(before, network.trainable_variables, strict=True):
+        assert new.dtype == "float32"
+        assert np.isfinite(new.numpy()).all()
+        # A bias of all keys alike has no gradient.
+        assert (new.numpy() != old).any() or "key/bias" in new.path
+    assert solver.dtypes == {"float32"}
     weights = model.example_weights
     assert weights.dtype == "float32"
     assert (weights != 1).any()

@@ -102,3 +102,15 @@ def test_unknown_names_suggest_the_nearest():
         resolve("digitz")
     with pytest.raises(ValueError, match=r"'Addam'\. Did you mean .*Adam"):
         build("optimizer", {"name": "Addam"})
+
+
+def test_a_component_is_given_what_it_takes_of_what_is_offered():
+    component = {"name": "linear"}
+    network = build(
+        "network", component, input_shape=(3,), classes=2, preset="minilm"
+    )
+    assert network.output_shape == (None, 2)
+    network = build(
+        "network", component | {"classes": 4}, input_shape=(3,), classes=2
+    )
+    assert network.output_shape == (None, 4)

@@ -3,7 +3,11 @@ import numpy as np
 import pytest
 
 from applications.recipe import build, resolve
-from applications.schedules import SevenSixteenthsCosine, warmup_cosine
+from applications.schedules import (
+    SevenSixteenthsCosine,
+    WarmupLinear,
+    warmup_cosine,
+)
 
 
 def schedule_of(name, **options):
@@ -59,3 +63,20 @@ def test_an_optimizer_with_the_schedule_is_restored():
     restored = keras.optimizers.deserialize(config)
     restored.iterations.assign(1000)
     assert float(restored.learning_rate) == pytest.approx(0.0058527, rel=1e-4)
+
+
+def test_bert_rises_and_falls_in_a_line():
+    schedule = schedule_of("uda_imdb_20")
+    expected = {0: 0.0, 250: 5e-6, 1000: 2e-5, 5500: 1e-5, 10_000: 0.0}
+    for step, rate in {**expected, 20_000: 0.0}.items():
+        assert float(schedule(step)) == pytest.approx(rate, 1e-5, 1e-12)
+    assert float(WarmupLinear(1.0, 10, warmup_steps=0)(0)) == 1.0
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(schedule)
+    )
+    assert float(again(500)) == float(schedule(500))
+
+
+def test_bert_without_steps_to_fall():
+    with pytest.raises(ValueError, match="less than all 10 steps"):
+        WarmupLinear(1.0, 10, warmup_steps=10)

@@ -1,11 +1,12 @@
 import csv
 
+import keras
 import numpy as np
 import pytest
 
-from applications import text
+from applications import text, text_sources
 from applications.bert import bert_tokenizer
-from applications.text_views import text_views, tfidf
+from applications.text_views import TfIdf, back_translation, original, tfidf
 from applications.tokens import clean_html
 
 SMALL = {"labeled": 4, "validation": 4, "sequence_length": 16}
@@ -34,8 +35,8 @@ def write(path, rows, encoding="utf-8"):
 @pytest.fixture
 def files(tmp_path):
     return {
-        "path": write(tmp_path / "train.csv", reviews(40)),
-        "test_path": write(tmp_path / "test.csv", list(reviews(10))),
+        "source": write(tmp_path / "train.csv", reviews(40)),
+        "test_source": write(tmp_path / "test.csv", list(reviews(10))),
         "text": "review",
         "label": "stars",
         "id": "key",
@@ -50,7 +51,7 @@ def words(tokenizer, x):
 
 
 def test_csv_files(files):
-    task = text.csv_text(0, **files)
+    task = text.texts(0, **files)
     rows = list(reviews(40))
     names = {row["key"]: row for row in rows}
     # Unlabelled texts are those that are long enough.
@@ -60,9 +61,9 @@ def test_csv_files(files):
         if not row["stars"] and len(clean_html(row["review"])) < 30
     ]
     assert 0 < len(short) < sum(not row["stars"] for row in rows)
-    assert len(task.ids) == 40 - 4 - len(short)
-    assert set(task.ids).isdisjoint(r["key"] for r in short)
-    classes = [names[key]["stars"] for key in task.ids]
+    assert len(task.splits["unlabeled"]) == 40 - 4 - len(short)
+    assert set(task.splits["unlabeled"]).isdisjoint(r["key"] for r in short)
+    classes = [names[key]["stars"] for key in task.splits["unlabeled"]]
     numbers = {"bad": 0, "good": 1, "": -1}
     assert task.truth.tolist() == [numbers[name] for name in classes]
     for _, y in (task.labeled, task.validation):
@@ -71,7 +72,7 @@ def test_csv_files(files):
 
 
 def test_rows_of_all_parts_fit_together(files):
-    task = text.csv_text(0, **files)
+    task = text.texts(0, **files)
     tokenizer = bert_tokenizer()
     number = {f"review {k}," for k in range(40)}
     assert set(task.unlabeled) == {"token_ids", "segment_ids", "padding_mask"}
@@ -90,26 +91,27 @@ def test_rows_of_all_parts_fit_together(files):
 
 
 def test_rows_are_numbered_without_an_id_column(files):
-    task = text.csv_text(0, **files | {"id": None})
-    assert set(task.ids) <= {str(k) for k in range(40)}
+    task = text.texts(0, **files | {"id": None})
+    assert set(task.splits["unlabeled"]) <= {str(k) for k in range(40)}
 
 
 def test_the_seed_selects(files):
     first, again, other = (
-        text.csv_text(seed, **files).labeled[0]["token_ids"]
-        for seed in (0, 0, 1)
+        text.texts(seed, **files).labeled[0]["token_ids"] for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
 def test_imdb_reviews(tfds_dir, tmp_path):
-    task = text.tfds_text(0, tfds_dir, cache_dir=str(tmp_path))
+    task = text.texts(0, data_dir=tfds_dir, cache_dir=str(tmp_path))
     assert np.bincount(task.labeled[1]).tolist() == [10, 10]
     assert np.bincount(task.validation[1]).tolist() == [10, 10]
     assert task.labeled[0]["token_ids"].shape == (20, 128)
     assert task.test[0]["token_ids"].shape == (1000, 128)
-    assert len(task.texts) == len(task.truth) == len(set(task.ids))
+    assert (
+        len(task.texts) == len(task.truth) == len(set(task.splits["unlabeled"]))
+    )
     # All labelled reviews but those for validation; long ones of the others.
     assert (task.truth >= 0).sum() == 4000 - 20
     lengths = np.array([len(review) for review in task.texts])
@@ -134,113 +136,153 @@ def test_back_translations(files, tmp_path):
         if row["key"] != "r1"
     ]
     path = write(tmp_path / "pairs.csv", pairs)
-    task = text.csv_text(0, **files, translations=path)
+    task = text.texts(0, **files, translations=path)
     tokenizer = bert_tokenizer()
     rows = zip(
-        task.ids,
+        task.splits["unlabeled"],
         words(tokenizer, task.unlabeled),
         words(tokenizer, task.translated),
         strict=True,
     )
-    for key, original, translated in rows:
-        expected = original.replace("review", "critique")
-        assert translated == (original if key == "r1" else expected)
+    for key, before, after in rows:
+        expected = before.replace("review", "critique")
+        assert after == (before if key == "r1" else expected)
 
 
-def test_views_of_back_translations():
-    x, translated = ({"token_ids": np.full((2, 3), k)} for k in (1, 2))
-    task = text.TextTask(
-        labeled=(), validation=(), test=(), unlabeled=x, truth=(), ids=[],
-        texts=[],
-    )  # fmt: skip
-    unlabeled, views = text_views(task, strong=abs)
-    assert unlabeled is x
-    assert views == {"weak": None, "strong": abs}
+def test_views_start_from_back_translations(files, tmp_path):
+    pairs = [
+        {"id": row["key"], "original": row["review"], "translated": "A film."}
+        for row in reviews(40)
+    ]
+    for pair in pairs:
+        pair["translated"] += pair["original"][7:]
+    path = write(tmp_path / "pairs.csv", pairs)
+    task = text.texts(0, **files, translations=path)
+    inputs = task.source
+    np.testing.assert_equal(original()(inputs), task.unlabeled)
+    np.testing.assert_equal(original()(task.unlabeled), task.unlabeled)
+    np.testing.assert_equal(back_translation(task)(inputs), task.translated)
+    strong = tfidf(task, token_prob=0.0)(inputs, seed=(0, 1))
+    np.testing.assert_array_equal(
+        strong["token_ids"], task.translated["token_ids"]
+    )
+    assert (strong["token_ids"] != task.unlabeled["token_ids"]).numpy().any()
 
-    def strong(inputs, seed):
-        return {"token_ids": inputs["token_ids"] * seed}
 
-    task.translated = translated
-    unlabeled, views = text_views(task, strong)
-    assert views["weak"](unlabeled) is x
-    assert (views["strong"](unlabeled, seed=5)["token_ids"] == 10).all()
-    views = text_views(task, None)[1]
-    assert views["strong"](unlabeled, seed=5) is translated
+def test_views_without_back_translations(files):
+    task = text.texts(0, **files)
+    assert task.source is task.unlabeled
+    strong = tfidf(task, token_prob=0.0)(task.source, seed=(0, 1))
+    np.testing.assert_array_equal(
+        strong["token_ids"], task.unlabeled["token_ids"]
+    )
+    with pytest.raises(ValueError, match=r"Set `dataset\.translations`"):
+        back_translation(task)
+
+
+def test_the_statistics_of_replacement_are_saved(files, tmp_path):
+    task = text.texts(0, **files)
+    view = tfidf(task)
+    view.save(tmp_path)
+    loaded = TfIdf(keras.saving.load_model(tmp_path / "tfidf.keras"))
+    expected = view(task.source, seed=(0, 1))["token_ids"]
+    assert (expected != task.unlabeled["token_ids"]).numpy().any()
+    np.testing.assert_array_equal(
+        loaded(task.source, seed=(0, 1))["token_ids"], expected
+    )
+
+
+def test_numbers_of_texts(files):
+    task = text.texts(0, **files | {"unlabeled": 12, "test": 6})
+    assert len(task.texts) == len(task.truth) == 12
+    assert {len(x) for x in task.unlabeled.values()} == {12}
+    assert len(task.test[1]) == 6
+    other = text.texts(1, **files | {"unlabeled": 12, "test": 6})
+    assert task.texts != other.texts
+    np.testing.assert_equal(task.test, other.test)
+    ids = task.splits
+    assert set(ids["validation"]).isdisjoint(ids["unlabeled"] + ids["labeled"])
 
 
 def test_empty_texts_are_left_out(files, tmp_path):
     rows = list(reviews(40))
     rows[3]["review"] = " <br /> "
-    files["path"] = write(tmp_path / "empty.csv", rows)
+    files["source"] = write(tmp_path / "empty.csv", rows)
     with pytest.warns(UserWarning, match=r"1 texts .* left out: r3$"):
-        task = text.csv_text(0, **files)
-    assert "r3" not in task.ids
+        task = text.texts(0, **files)
+    assert "r3" not in task.splits["unlabeled"]
 
 
 def test_all_texts_are_empty(files, tmp_path):
     rows = [row | {"review": ""} for row in reviews(40)]
-    files["path"] = write(tmp_path / "empty.csv", rows)
+    files["source"] = write(tmp_path / "empty.csv", rows)
     with pytest.raises(ValueError, match="no text that is not empty"):
-        text.csv_text(0, **files)
+        text.texts(0, **files)
 
 
 @pytest.mark.parametrize("column", ["text", "label", "id"])
 def test_columns_are_missing(files, column):
     with pytest.raises(ValueError, match=r"train\.csv has no column 'what'"):
-        text.csv_text(0, **files | {column: "what"})
+        text.texts(0, **files | {column: "what"})
 
 
 @pytest.mark.parametrize("column", ["text", "label"])
 def test_features_are_missing(tfds_dir, column):
     with pytest.raises(ValueError, match=r"no feature 'what'; it has \['te"):
-        text.tfds_text(0, tfds_dir, **{column: "what"})
+        text.texts(0, data_dir=tfds_dir, **{column: "what"})
+
+
+def test_splits_are_missing(tfds_dir):
+    with pytest.raises(ValueError, match=r"no split 'dev'; it has \['tr"):
+        text.texts(0, data_dir=tfds_dir, test_source="dev")
 
 
 @pytest.mark.parametrize("label", ["awful", ""])
 def test_test_labels_that_training_lacks(files, tmp_path, label):
     rows = list(reviews(10))
     rows[5]["stars"] = label
-    files["test_path"] = write(tmp_path / "foreign.csv", rows)
+    files["test_source"] = write(tmp_path / "foreign.csv", rows)
     with pytest.raises(ValueError, match=rf"in the test file also \['{label}"):
-        text.csv_text(0, **files)
+        text.texts(0, **files)
 
 
-def test_test_labels_that_are_not_known():
-    train = text.Texts(["a", "b"], ["A", "B"], np.array([0, 1]))
-    test = text.Texts(["c"], ["C"], np.array([-1]))
+def test_test_labels_that_are_not_known(monkeypatch):
+    train = text_sources.Texts(["a", "b"], ["A", "B"], np.array([0, 1]))
+    test = text_sources.Texts(["c"], ["C"], np.array([-1]))
+    monkeypatch.setattr(text, "read_texts", lambda *_: (train, test))
     with pytest.raises(ValueError, match=r"test labels \[-1\]"):
-        text.text_task("reviews", train, test, seed=0)
+        text.texts(0, "reviews")
 
 
 def test_too_few_labels(files):
     with pytest.raises(ValueError, match="Class 0 has"):
-        text.csv_text(0, **files | {"labeled": 100})
+        text.texts(0, **files | {"labeled": 100})
 
 
 def test_bytes_that_are_not_utf8(files, tmp_path):
     rows = list(reviews(40))
     rows[4]["review"] = "Un navet dénué d'intérêt"
-    files["path"] = write(tmp_path / "latin.csv", rows, "latin-1")
+    files["source"] = write(tmp_path / "latin.csv", rows, "latin-1")
     with pytest.raises(ValueError, match=r"latin\.csv, line 6 is not UTF-8"):
-        text.csv_text(0, **files)
+        text.texts(0, **files)
 
 
 def test_byte_order_mark(files, tmp_path):
-    expected = text.csv_text(0, **files).ids
+    expected = text.texts(0, **files).splits
     path = write(tmp_path / "marked.csv", reviews(40), "utf-8-sig")
-    assert text.csv_text(0, **files | {"path": path}).ids == expected
+    assert text.texts(0, **files | {"source": path}).splits == expected
 
 
 @pytest.mark.parametrize("line", ["r40,good", "r40,a film, a mess,bad"])
 def test_rows_of_another_width(files, line):
-    with open(files["path"], "a") as file:
+    with open(files["source"], "a") as file:
         file.write(line + "\n")
     with pytest.raises(ValueError, match=r"line 42: the row must have 3"):
-        text.csv_text(0, **files)
+        text.texts(0, **files)
 
 
 def test_ids_that_occur_twice(files):
-    with open(files["path"], "a") as file:
+    with open(files["source"], "a") as file:
         file.write("r4,A film.,good\n")
     with pytest.raises(ValueError, match=r"'key' of .* unique"):
-        text.csv_text(0, **files)
+        text.texts(0, **files)

@@ -1,0 +1,64 @@
+"""A warning when consistency training collapses."""
+
+import keras
+import numpy as np
+
+
+class CollapseWarning(keras.callbacks.Callback):
+    """Warns when a network gives all inputs the same class.
+
+    A constant prediction is perfectly consistent between the views of an
+    example. Where the labels do not hold against it, training with unlabelled
+    data ends there, with a falling loss. All inputs of one class at the end of
+    two epochs in a row are taken for that.
+
+    Args:
+        x: inputs of several classes, an array or a nest of arrays.
+        limit: float, the largest share of one class that is no collapse.
+            Defaults to `0.95`.
+    """
+
+    def __init__(self, x, limit: float = 0.95):
+        super().__init__()
+        self.x = x
+        self.limit = limit
+        self._epochs = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Counts the epochs that ended with a single class."""
+        network = getattr(self.model, "network", self.model)
+        share = largest_share(predicted(network, self.x))
+        self._epochs = self._epochs + 1 if share > self.limit else 0
+        if self._epochs == 2:
+            print(
+                f"\nWarning: at the end of epochs {epoch} and {epoch + 1} the "
+                f"network gives {share:.0%} of the validation inputs the same "
+                "class: the consistency loss may have made the predictions "
+                "collapse. Lower `weights.initial_weight` or "
+                "`optimizer.learning_rate`, or lower or unset "
+                "`unlabeled_loss.confidence`: a weak network is sure of one "
+                "class first."
+            )
+
+
+def predicted(network: keras.Model, x) -> np.ndarray:
+    """The classes that a network gives to inputs.
+
+    Args:
+        network: a `keras.Model` that maps inputs to logits.
+        x: inputs, an array or a nest of arrays.
+    """
+    return np.argmax(network.predict(x, batch_size=256, verbose=0), axis=-1)
+
+
+def largest_share(classes: np.ndarray) -> float:
+    """The share of the most frequent class.
+
+    Args:
+        classes: int array of shape `(n,)`.
+
+    Example:
+    >>> largest_share(np.array([2, 0, 2, 2]))
+    0.75
+    """
+    return float(np.bincount(classes).max() / len(classes))
