@@ -1,0 +1,241 @@
+"""What learned weights are compared with: one training each."""
+
+import time
+
+import keras
+import numpy as np
+from keras import ops
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+
+import keras_influence as ki
+from benchmarks.effect_tasks import Scenario, network, views
+from keras_influence.models.presets import preset
+
+GRID = (0.1, 0.3, 1.0)
+
+# Weights start from the best constant one; 0 itself would say "never".
+LEAST_START = 0.05
+
+
+def best_constant(rows: dict) -> float:
+    """The constant weight that did best on the validation set, 0 included.
+
+    Args:
+        rows: dictionary from names of methods to their rows.
+    """
+    names = {0.0: "supervised only"}
+    names |= {w: f"constant weight {w}" for w in GRID}
+    return max(names, key=lambda w: rows[names[w]]["validation"])
+
+
+class Reweighted(ki.losses.UnlabeledLoss):
+    """Another loss, times a weight that needs no learning.
+
+    Args:
+        loss: the `UnlabeledLoss`.
+        rule: function from its losses and logits to weights.
+        warmup_steps: integer, steps in which every weight is 1.
+    """
+
+    def __init__(self, loss, rule, warmup_steps):
+        self.loss = loss
+        self.rule = rule
+        self.warmup_steps = warmup_steps
+        self.views = loss.views
+        self.requires_labels = loss.requires_labels
+
+    def call(self, logits, labels=None, step=None):
+        """The loss times the weight of its example."""
+        losses, mask = self.loss(logits, labels, step)
+        weights = ops.stop_gradient(self.rule(losses, logits))
+        weights = ops.where(step < self.warmup_steps, 1.0, weights)
+        return weights * losses, mask
+
+
+def by_confidence(losses, logits):
+    """The probability of the label that the loss asks for."""
+    return ops.exp(-losses)
+
+
+def by_small_loss(share):
+    """1 for the `share` of the batch with the smallest losses, else 0."""
+
+    def rule(losses, logits):
+        size = ops.cast(ops.shape(losses)[0], "float32")
+        kept = ops.cast(ops.round(share * size), "int32")
+        order = ops.argsort(ops.argsort(losses))
+        return ops.cast(order < kept, losses.dtype)
+
+    return rule
+
+
+class Trainings:
+    """The methods on one task; those that need each other share.
+
+    Args:
+        scenario: the `Scenario`.
+        task: its `Task`.
+        seed: integer.
+    """
+
+    def __init__(self, scenario: Scenario, task, seed: int):
+        self.scenario = scenario
+        self.task = task
+        self.seed = seed
+        self.harmful_share = 0.5
+        if task.harmful is not None:
+            self.harmful_share = task.harmful.mean()
+
+    def rows(self, done: dict):
+        """One result after the other, those in `done` left out.
+
+        Args:
+            done: dictionary from names of methods to their rows.
+        """
+        done = dict(done)
+        methods = {
+            "supervised only": lambda: self.train(0.0),
+            "labels + validation": lambda: self.train(0.0, share=True),
+            **{f"constant weight {w}": lambda w=w: self.train(w) for w in GRID},
+            "constant weight, all labels": lambda: self.train(
+                best_constant(done), share=True
+            ),
+            "by confidence, all labels": lambda: self.train(
+                share=True, rule=by_confidence
+            ),
+            "by small loss, all labels": lambda: self.train(
+                share=True, rule=by_small_loss(1 - self.harmful_share)
+            ),
+            "learned, paper's step": lambda: self.train(
+                **preset("paper", inner_steps=2)
+            ),
+            "learned, recommended": lambda: self.train(
+                max(best_constant(done), LEAST_START),
+                share=True,
+                **preset("recommended"),
+            ),
+            "learned, weight network": lambda: self.train(
+                max(best_constant(done), LEAST_START),
+                share=True,
+                weight_network=ki.WeightNetwork(),
+                **preset("recommended", weight_optimizer=ki.optimizers.MAdam()),
+            ),
+        }
+        for name, method in methods.items():
+            if name not in done:
+                start = time.perf_counter()
+                row = {"scenario": self.scenario.name, "method": name}
+                row |= {"seed": self.seed} | method()
+                done[name] = row | {"seconds": time.perf_counter() - start}
+                yield done[name]
+
+    def train(
+        self,
+        weight: float = 1.0,
+        share: bool = False,
+        rule=None,
+        weight_network=None,
+        **learning,
+    ) -> dict:
+        """Trains once.
+
+        Args:
+            weight: float, the initial weight. Defaults to `1.0`.
+            share: boolean, whether validation labels are trained on too, and
+                labels judge too. Defaults to `False`.
+            rule: a rule of `Reweighted`, or `None`. Defaults to `None`.
+            weight_network: a `WeightNetwork`, or `None`. Defaults to `None`.
+            **learning: arguments of `compile`; none keeps weights constant.
+        """
+        task, scenario = self.task, self.scenario
+        keras.utils.set_random_seed(self.seed)
+        every = [
+            np.concatenate(parts)
+            for parts in zip(task.labeled, task.validation, strict=True)
+        ]
+        unlabeled = task.unlabeled
+        if task.given is not None:
+            unlabeled = unlabeled, task.given
+        train = ki.data.semi_supervised(
+            tuple(every) if share else task.labeled,
+            unlabeled,
+            views=views(scenario),
+            batch_size=16,
+            unlabeled_ratio=7,
+            seed=self.seed,
+        )
+        model = ki.InfluenceModel(
+            network(scenario, task),
+            num_unlabeled=len(task.unlabeled),
+            initial_weight=weight,
+            weight_network=weight_network,
+        )
+        loss = _unlabeled_loss(scenario)
+        if rule is not None:
+            loss = Reweighted(loss, rule, scenario.steps // 10)
+        rate = keras.optimizers.schedules.CosineDecay(
+            2e-3, scenario.steps, alpha=0.01
+        )
+        model.compile(
+            optimizer=keras.optimizers.Adam(rate),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            unlabeled_loss=loss,
+            validation_set=tuple(every) if share else task.validation,
+            **(learning or {"inner_steps": None}),
+        )
+        model.fit(train, steps_per_epoch=scenario.steps, verbose=0)
+        return self._results(model.network, model.example_weights)
+
+    def _results(self, built, weights):
+        task = self.task
+        row = {
+            part: _accuracy(built, *getattr(task, part))
+            for part in ("test", "validation")
+        }
+        logits = built.predict(task.unlabeled, batch_size=1000, verbose=0)
+        labels = logits.argmax(-1) if task.given is None else task.given
+        harmful = labels != task.truth
+        scores = self._free_scores(built, logits, labels)
+        if np.ptp(weights) > 0:
+            scores["weight"] = weights
+            row["harmful weight"] = float(weights[harmful].mean())
+            row["other weight"] = float(weights[~harmful].mean())
+        for name, score in scores.items():
+            row[f"AUROC of {name}"] = _auroc(~harmful, score)
+        return row
+
+    def _free_scores(self, built, logits, labels):
+        """What tells good from harmful examples without any influence."""
+        log = logits - np.logaddexp.reduce(logits, -1, keepdims=True)
+        head = keras.Model(built.inputs, built.layers[-1].input)
+
+        def features(x):
+            return head.predict(x, batch_size=1000, verbose=0)
+
+        x, y = self.task.validation
+        neighbors = KNeighborsClassifier(10).fit(features(x), y)
+        shares = neighbors.predict_proba(features(self.task.unlabeled))
+        rows = np.arange(len(labels))
+        return {
+            "confidence": np.exp(log.max(-1)),
+            "small loss": log[rows, labels],
+            "neighbors": shares[rows, labels],
+        }
+
+
+def _unlabeled_loss(scenario):
+    arguments = {"GivenLabels": {}, "FixMatch": {"confidence": 0.9}, "UDA": {}}
+    loss = getattr(ki.losses, scenario.unlabeled_loss)
+    return loss(**arguments[scenario.unlabeled_loss])
+
+
+def _accuracy(built, x, y):
+    logits = built.predict(x, batch_size=1000, verbose=0)
+    return float(np.mean(logits.argmax(-1) == y))
+
+
+def _auroc(good, score):
+    if good.all() or not good.any():
+        return None
+    return float(roc_auc_score(good, score))

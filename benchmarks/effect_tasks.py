@@ -1,0 +1,184 @@
+"""Tasks in which unlabelled examples are unequal, on real data."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow_datasets as tfds
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+import keras_influence as ki
+from applications.networks import convolutional, mlp
+from applications.task import Task
+from applications.views import shift, shift_noise_cutout
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """One row group of the table.
+
+    Args:
+        name: string, as the table shows it.
+        data: string, a TFDS data set.
+        wrong: float, share of the given labels that are wrong, or `None`
+            where no labels are given.
+        by_class: boolean, whether wrong labels are the next class, else any
+            other. Defaults to `False`.
+        foreign: float, share of the unlabelled images from classes without a
+            label. Defaults to `0.0`.
+        unlabeled_loss: string, `"GivenLabels"`, `"FixMatch"` or `"UDA"`.
+            Defaults to `"GivenLabels"`.
+        sizes: pair of integers, labels and validation labels. Defaults to
+            `(200, 1000)`.
+        steps: integer, training steps. Defaults to `2000`.
+    """
+
+    name: str
+    data: str
+    wrong: float | None = None
+    by_class: bool = False
+    foreign: float = 0.0
+    unlabeled_loss: str = "GivenLabels"
+    sizes: tuple = (200, 1000)
+    steps: int = 2000
+
+
+def flipped(data, wrong, by_class=False, **arguments):
+    """Labels of which some are wrong."""
+    kind = "by class" if by_class else "at random"
+    name = f"{data}, {wrong:.0%} of labels wrong {kind}"
+    if not wrong:
+        name = f"{data}, clean labels"
+    return Scenario(name, data, wrong, by_class, **arguments)
+
+
+def mismatched(data, foreign, unlabeled_loss, **arguments):
+    """Unlabelled images of which some are of other classes."""
+    return Scenario(
+        f"{data}, {unlabeled_loss}, {foreign:.0%} foreign",
+        data,
+        foreign=foreign,
+        unlabeled_loss=unlabeled_loss,
+        **{"sizes": (60, 240), "steps": 800, **arguments},
+    )
+
+
+SCENARIOS = [
+    flipped("fashion_mnist", 0.4),
+    flipped("fashion_mnist", 0.6),
+    flipped("fashion_mnist", 0.4, by_class=True),
+    flipped("fashion_mnist", 0.0),
+    flipped("imdb_reviews", 0.4, sizes=(100, 400), steps=1000),
+    flipped("imdb_reviews", 0.2, sizes=(100, 400), steps=1000),
+    mismatched("fashion_mnist", 0.6, "FixMatch"),
+    flipped("cifar10", 0.4, sizes=(400, 1000), steps=1200),
+    mismatched("fashion_mnist", 0.0, "FixMatch"),
+    mismatched("fashion_mnist", 0.6, "UDA"),
+    flipped("fashion_mnist", 0.2),
+    flipped("fashion_mnist", 0.2, by_class=True),
+    flipped("imdb_reviews", 0.0, sizes=(100, 400), steps=1000),
+    mismatched("fashion_mnist", 0.3, "FixMatch"),
+    flipped("cifar10", 0.6, sizes=(400, 1000), steps=1200),
+    mismatched("cifar10", 0.6, "FixMatch", sizes=(300, 600)),
+]
+
+
+def make(scenario: Scenario, seed: int, data_dir: str | None) -> Task:
+    """The data of a scenario.
+
+    Args:
+        scenario: `Scenario`.
+        seed: integer, seed of all draws.
+        data_dir: string, the folder of TensorFlow Datasets, or `None`.
+    """
+    read = _read_text if scenario.data == "imdb_reviews" else _read_images
+    (x, y), (x_test, y_test) = read(scenario.data, data_dir)
+    classes = 6 if scenario.foreign or scenario.wrong is None else y.max() + 1
+    truth = np.where(y < classes, y, -1)
+    labeled, validation, rest = ki.data.split(truth, *scenario.sizes, seed=seed)
+    random = np.random.default_rng(seed)
+    rest = _mixed(random.permutation(rest), truth, scenario, random)
+    given = None
+    if scenario.wrong is not None:
+        given = _with_errors(truth[rest], classes, scenario, random)
+    native = y_test < classes
+    return Task(
+        labeled=(x[labeled], y[labeled]),
+        validation=(x[validation], y[validation]),
+        test=(x_test[native], y_test[native]),
+        unlabeled=x[rest],
+        truth=truth[rest],
+        given=given,
+        harmful=None if given is None else given != truth[rest],
+    )
+
+
+def network(scenario: Scenario, task: Task):
+    """A small network for the inputs of a scenario."""
+    shape = task.unlabeled.shape[1:]
+    classes = int(task.labeled[1].max()) + 1
+    if scenario.data == "cifar10" or scenario.wrong is None:
+        return convolutional(shape, classes)
+    units = (64,) if len(shape) == 1 else (512, 64)
+    return mlp(shape, classes, units=units)
+
+
+def views(scenario: Scenario) -> dict | None:
+    """The views that the unlabelled loss compares."""
+    if scenario.wrong is not None:
+        return None
+    return {"weak": shift(1), "strong": shift_noise_cutout(2, 0.2, 5)}
+
+
+def _mixed(rows, truth, scenario, random, most=8000):
+    """Rows of which a share is foreign, in random order."""
+    if scenario.wrong is not None:
+        return rows
+    native, foreign = rows[truth[rows] >= 0], rows[truth[rows] < 0]
+    count = min(round(scenario.foreign * most), len(foreign))
+    if count:
+        share = scenario.foreign
+        native = native[: round(count / share * (1 - share))]
+    rows = np.concatenate([native[:most], foreign[:count]])
+    return random.permutation(rows)
+
+
+def _with_errors(truth, classes, scenario, random):
+    wrong = random.permutation(len(truth)) < round(scenario.wrong * len(truth))
+    by = 1 if scenario.by_class else random.integers(1, classes, len(truth))
+    return np.where(wrong, (truth + by) % classes, truth)
+
+
+def _read_images(name, data_dir):
+    """Images at half their size, so that two cores are enough."""
+    return [(_halved(x), y) for x, y in _load(name, data_dir)]
+
+
+def _read_text(name, data_dir):
+    """Words as TF-IDF features."""
+    (x, y), (x_test, y_test) = _load(name, data_dir)
+    words = TfidfVectorizer(max_features=2000, sublinear_tf=True)
+    x = words.fit_transform(t.decode() for t in x)
+    x_test = words.transform(t.decode() for t in x_test)
+    # Rows of norm 1 in 2,000 dimensions: scaled, so that layers see numbers.
+    return [
+        (20 * part.toarray().astype("float32"), labels)
+        for part, labels in ((x, y), (x_test, y_test))
+    ]
+
+
+def _load(name, data_dir):
+    return tfds.as_numpy(
+        tfds.load(
+            name,
+            split=["train", "test"],
+            data_dir=data_dir,
+            batch_size=-1,
+            as_supervised=True,
+        )
+    )
+
+
+def _halved(images):
+    n, height, width, channels = images.shape
+    pairs = images.reshape(n, height // 2, 2, width // 2, 2, channels)
+    return pairs.mean((2, 4)).astype("float32") / 255
