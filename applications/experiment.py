@@ -125,7 +125,9 @@ class Experiment:
                 "weight_optimizer", recipe["weight_optimizer"]
             ),
             influence=_influence(recipe["influence"]),
-            validation_set=self.task.validation,
+            validation_set=(
+                self._every_label if self._shares else self.task.validation
+            ),
             inner_steps=weights["inner_steps"] if learned else None,
             warmup_steps=weights["warmup_steps"],
             validation_draw=weights.get("validation_draw", 256),
@@ -152,7 +154,7 @@ class Experiment:
         if task.given is not None:
             unlabeled = unlabeled, task.given
         return ki.data.semi_supervised(
-            labeled=task.labeled,
+            labeled=self._every_label if self._shares else task.labeled,
             unlabeled=unlabeled,
             views=views or None,
             batch_size=self.recipe["batch_size"],
@@ -179,6 +181,19 @@ class Experiment:
             if isinstance(view, LearnedCTAugment) and view.learned
         ]
 
+    @property
+    def _shares(self):
+        """Whether every trusted label both trains and judges."""
+        return self.recipe["weights"].get("share_labels", False)
+
+    @property
+    def _every_label(self):
+        return keras.tree.map_structure(
+            lambda *both: np.concatenate(both),
+            self.task.labeled,
+            self.task.validation,
+        )
+
     def _report(self, directory):
         task = self.task
         return WeightReport(
@@ -202,9 +217,7 @@ class Experiment:
         task = self.task
         labeled = task.labeled
         if variant == "labels + validation":
-            labeled = keras.tree.map_structure(
-                lambda *both: np.concatenate(both), labeled, task.validation
-            )
+            labeled = self._every_label
         network = self._network()
         network.compile(
             optimizer=self._optimizer(),

@@ -31,15 +31,16 @@ DIGITS = {
             "damping": 0.01,
             "relative_to": "largest_eigenvalue",
         },
-        "outer": "margin",
+        "outer": "loss",
     },
     "weights": {
         "initial_weight": 1.0,
         "max_weight": 2.0,
-        "warmup_steps": 200,
+        "warmup_steps": 0,
         "inner_steps": 2,
+        "share_labels": True,
     },
-    "weight_optimizer": {"name": "MAdam", "learning_rate": 0.05},
+    "weight_optimizer": {"name": "Evidence", "learning_rate": 1.0},
     "seeds": [0],
 }
 

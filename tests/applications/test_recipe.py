@@ -32,7 +32,7 @@ def test_every_preset_names_its_components(name):
         ("optimizer.learning_rate=1e-3", "optimizer.learning_rate", 1e-3),
         ("nesterov=False", "optimizer.nesterov", False),
         (" batch_size = 4 ", "batch_size", 4),
-        ("outer=loss", "influence.outer", "loss"),
+        ("outer=margin", "influence.outer", "margin"),
         ("solver.damping=0.5", "influence.solver.damping", 0.5),
         ("seeds=1,2", "seeds", [1, 2]),
         ("network=linear", "network", {"name": "linear"}),
