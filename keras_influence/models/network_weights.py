@@ -107,8 +107,13 @@ class NetworkWeights(keras.layers.Layer):
 
     def remember(self, index, weights):
         """Keeps the weights of examples, to look at."""
-        if self.last is not None:
-            self.last.assign(index, weights)
+        if self.last is None:
+            return
+        replica = tf.distribute.get_replica_context()
+        if replica.num_replicas_in_sync > 1:
+            index = replica.all_gather(index, axis=0)
+            weights = replica.all_gather(weights, axis=0)
+        self.last.assign(index, weights)
 
     def gradients(self, index, signals, hypergradient) -> list:
         """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each of `learned`."""

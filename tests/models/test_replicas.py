@@ -47,6 +47,18 @@ assert set(moved) == set(index), (moved, index)
 copies = two.experimental_local_results(model.weighting.values.value)
 np.testing.assert_array_equal(*copies)
 model.evaluate(*draw(8, 5), verbose=0)
+
+# So do those that a network gives, and its own.
+with two.scope():
+    model = compiled(
+        network(), weight_network=ki.WeightNetwork(residual=True),
+        mean_weight=0.5)
+logs = fit(model, 4)
+assert logs["updates_skipped"] == 0
+assert np.ptp(model.example_weights) > 0.01
+for variable in model.weighting.weights:
+    copies = two.experimental_local_results(variable.value)
+    np.testing.assert_array_equal(*copies, err_msg=variable.path)
 print("same")
 """
 
