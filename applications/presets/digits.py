@@ -40,7 +40,7 @@ DIGITS = {
         "inner_steps": 2,
         "share_labels": True,
     },
-    "weight_optimizer": {"name": "Evidence", "learning_rate": 1.0},
+    "weight_optimizer": {"name": "Evidence", "learning_rate": 2.0},
     "seeds": [0],
 }
 

@@ -40,6 +40,6 @@ FASHION_MNIST = {
         "inner_steps": 2,
         "share_labels": True,
     },
-    "weight_optimizer": {"name": "Evidence", "learning_rate": 1.0},
+    "weight_optimizer": {"name": "Evidence", "learning_rate": 2.0},
     "seeds": [0],
 }

@@ -6,7 +6,7 @@ from keras_influence.optimizers import Evidence, MAdam
 PRESETS = {
     "recommended": lambda: {
         "influence": Influence(),
-        "weight_optimizer": Evidence(),
+        "weight_optimizer": Evidence(2.0),
         "inner_steps": 2,
     },
     "paper": lambda: {
