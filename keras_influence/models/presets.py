@@ -20,9 +20,11 @@ PRESETS = {
 def preset(name: str, **overrides) -> dict:
     """Arguments of `InfluenceModel.compile` for how the weights are learned.
 
-    `"recommended"` is what did best in `benchmarks/effect.py`. It is meant to
-    be used with every trusted label twice: pass all of them both as the
-    labelled data and as `validation_set`.
+    `"recommended"` is what did best in `benchmarks/effect.py`. Use every
+    trusted label twice with it: pass all of them both as the labelled data
+    and as `validation_set`. Let the weights start (`initial_weight`) at the
+    constant weight that you would take; where unlabelled data does harm, at
+    0.05.
 
     Args:
         name: `"recommended"` or `"paper"`.
