@@ -59,6 +59,11 @@ class Experiment:
         ]
         if task is None:
             task = build("dataset", recipe["dataset"], seed=seed)
+        if not len(task.validation[1]):
+            raise ValueError(
+                "`dataset.validation` must be positive: the results are "
+                "compared on the validation set. Received: 0."
+            )
         self.task = task
         self._rehearse()
 
