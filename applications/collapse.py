@@ -10,7 +10,7 @@ class CollapseWarning(keras.callbacks.Callback):
     A constant prediction is perfectly consistent between the views of an
     example. Where the labels do not hold against it, training with unlabelled
     data ends there, with a falling loss. All inputs of one class at the end of
-    two epochs in a row are taken for that.
+    two epochs in a row, or of the last one, are taken for that.
 
     Args:
         x: inputs of several classes, an array or a nest of arrays.
@@ -30,15 +30,22 @@ class CollapseWarning(keras.callbacks.Callback):
         share = largest_share(predicted(network, self.x))
         self._epochs = self._epochs + 1 if share > self.limit else 0
         if self._epochs == 2:
-            print(
-                f"\nWarning: at the end of epochs {epoch} and {epoch + 1} the "
-                f"network gives {share:.0%} of the validation inputs the same "
-                "class: the consistency loss may have made the predictions "
-                "collapse. Lower `weights.initial_weight` or "
-                "`optimizer.learning_rate`, or lower or unset "
-                "`unlabeled_loss.confidence`: a weak network is sure of one "
-                "class first."
-            )
+            self._warn(f"at the end of epochs {epoch} and {epoch + 1}")
+
+    def on_train_end(self, logs=None):
+        """Warns of a collapse in the last epoch, which none follows."""
+        if self._epochs == 1:
+            self._warn("at the end of training")
+
+    def _warn(self, when):
+        print(
+            f"\nWarning: {when} the network gives over {self.limit:.0%} of the "
+            "validation inputs the same class: the consistency loss may have "
+            "made the predictions collapse. Lower `weights.initial_weight` or "
+            "`optimizer.learning_rate`, or lower or unset "
+            "`unlabeled_loss.confidence`: a weak network is sure of one class "
+            "first."
+        )
 
 
 def predicted(network: keras.Model, x) -> np.ndarray:

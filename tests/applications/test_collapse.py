@@ -28,10 +28,22 @@ def test_two_epochs_of_one_class_warn(network, capsys):
     guard.on_epoch_end(0)
     assert capsys.readouterr().out == ""
     guard.on_epoch_end(1)
-    assert "epochs 1 and 2 the network gives 100%" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "epochs 1 and 2 the network gives over 95%" in output
     # Once is enough.
     guard.on_epoch_end(2)
+    guard.on_train_end()
     assert capsys.readouterr().out == ""
+
+
+def test_a_collapse_in_the_last_epoch_warns(network, capsys):
+    guard = callback(network)
+    guard.on_epoch_end(0)
+    network.layers[-1].bias.assign([5.0, 0.0])
+    guard.on_epoch_end(1)
+    assert capsys.readouterr().out == ""
+    guard.on_train_end()
+    assert "at the end of training the network" in capsys.readouterr().out
 
 
 def test_a_network_that_recovers_does_not(network, capsys):
