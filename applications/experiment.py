@@ -121,6 +121,7 @@ class Experiment:
             num_unlabeled=len(self.task.truth),
             initial_weight=weights["initial_weight"],
             max_weight=weights["max_weight"],
+            weight_network=self._weight_network() if learned else None,
         )
         model.compile(
             optimizer=self._optimizer(),
@@ -279,6 +280,10 @@ class Experiment:
             classes=int(y.max()) + 1,
             preset=getattr(self.task, "preset", None),
         )
+
+    def _weight_network(self):
+        component = self.recipe.get("weight_network")
+        return component and build("weight_network", component)
 
     def _optimizer(self):
         component = dict(self.recipe["optimizer"])

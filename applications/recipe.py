@@ -16,12 +16,16 @@ ROOMS = {
     "optimizer": "keras.optimizers",
     "schedule": "applications.schedules",
     "unlabeled_loss": "keras_influence.losses",
+    "weight_network": "keras_influence",
     "weight_optimizer": "keras_influence.optimizers",
     "influence": "keras_influence",
     "solver": "keras_influence.solvers",
     "weak": "applications.views",
     "strong": "applications.views",
 }
+
+# Components that `--set NAME=none` takes away.
+OPTIONAL = ("weight_network",)
 
 
 def resolve(
@@ -121,6 +125,8 @@ def _set(recipe, key, value):
         default = _arguments(parents[-1], node)[leaf]
     if leaf == "dataset" and _is_source(value, default):
         default["source"] = value
+    elif leaf in OPTIONAL and value.lower() == "none":
+        node[leaf] = None
     elif leaf in ROOMS:
         node[leaf] = {"name": value}
     elif not isinstance(default, dict):

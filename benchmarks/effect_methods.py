@@ -14,8 +14,11 @@ from keras_influence.models.presets import preset
 
 GRID = (0.1, 0.3, 1.0)
 
-# Weights start from the best constant one; 0 itself would say "never".
+# Single weights start from the best constant one; 0 would say "never".
 LEAST_START = 0.05
+
+# Labels of others are not believed at first; a network's own come late anyway.
+START = {"GivenLabels": 0.1, "FixMatch": 1.0, "UDA": 1.0}
 
 
 def best_constant(rows: dict) -> float:
@@ -110,16 +113,16 @@ class Trainings:
             "learned, paper's step": lambda: self.train(
                 **preset("paper", inner_steps=2)
             ),
-            "learned, recommended": lambda: self.train(
+            "learned, single weights": lambda: self.train(
                 max(best_constant(done), LEAST_START),
                 share=True,
-                **preset("recommended"),
+                **preset("single_weights"),
             ),
-            "learned, weight network": lambda: self.train(
-                max(best_constant(done), LEAST_START),
+            "learned, recommended": lambda: self.train(
+                START[self.scenario.unlabeled_loss],
                 share=True,
                 weight_network=ki.WeightNetwork(),
-                **preset("recommended", weight_optimizer=ki.optimizers.MAdam()),
+                **preset("recommended"),
             ),
         }
         for name, method in methods.items():

@@ -62,23 +62,30 @@ def mismatched(data, foreign, unlabeled_loss, **arguments):
     )
 
 
+REVIEWS = {"sizes": (100, 400), "steps": 1000}
+SMALL_IMAGES = {"sizes": (400, 1000), "steps": 1200}
+UNLABELED_LOSSES = ("FixMatch", "UDA")
+FOREIGN = (0.0, 0.3, 0.6)
+
 SCENARIOS = [
-    flipped("fashion_mnist", 0.4),
-    flipped("fashion_mnist", 0.6),
-    flipped("fashion_mnist", 0.4, by_class=True),
-    flipped("fashion_mnist", 0.0),
-    flipped("imdb_reviews", 0.4, sizes=(100, 400), steps=1000),
-    flipped("imdb_reviews", 0.2, sizes=(100, 400), steps=1000),
-    mismatched("fashion_mnist", 0.6, "FixMatch"),
-    flipped("cifar10", 0.4, sizes=(400, 1000), steps=1200),
-    mismatched("fashion_mnist", 0.0, "FixMatch"),
-    mismatched("fashion_mnist", 0.6, "UDA"),
-    flipped("fashion_mnist", 0.2),
-    flipped("fashion_mnist", 0.2, by_class=True),
-    flipped("imdb_reviews", 0.0, sizes=(100, 400), steps=1000),
-    mismatched("fashion_mnist", 0.3, "FixMatch"),
-    flipped("cifar10", 0.6, sizes=(400, 1000), steps=1200),
-    mismatched("cifar10", 0.6, "FixMatch", sizes=(300, 600)),
+    *(flipped("fashion_mnist", wrong) for wrong in (0.0, 0.2, 0.4, 0.6)),
+    *(flipped("fashion_mnist", w, by_class=True) for w in (0.2, 0.4, 0.6)),
+    *(flipped("cifar10", w, **SMALL_IMAGES) for w in (0.0, 0.2, 0.4, 0.6)),
+    *(
+        flipped("cifar10", wrong, by_class=True, **SMALL_IMAGES)
+        for wrong in (0.2, 0.4, 0.6)
+    ),
+    *(flipped("imdb_reviews", w, **REVIEWS) for w in (0.0, 0.2, 0.4)),
+    *(
+        mismatched("fashion_mnist", foreign, loss)
+        for loss in UNLABELED_LOSSES
+        for foreign in FOREIGN
+    ),
+    *(
+        mismatched("cifar10", foreign, loss, sizes=(300, 600))
+        for loss in UNLABELED_LOSSES
+        for foreign in FOREIGN
+    ),
 ]
 
 

@@ -11,7 +11,7 @@ def test_the_first_example_runs():
         r"## Use it.*?```python\n(.*?)```", README.read_text(), re.DOTALL
     )[1]
     assert "epochs=5, steps_per_epoch=200" in code
-    quick = code.replace("epochs=5, steps_per_epoch=200", "steps_per_epoch=8")
+    quick = code.replace("epochs=5, steps_per_epoch=200", "steps_per_epoch=60")
     names = {}
     exec(quick, names)
     weights = names["model"].example_weights

@@ -34,13 +34,14 @@ DIGITS = {
         "outer": "loss",
     },
     "weights": {
-        "initial_weight": 1.0,
+        "initial_weight": 0.1,
         "max_weight": 2.0,
         "warmup_steps": 0,
         "inner_steps": 2,
         "share_labels": True,
     },
-    "weight_optimizer": {"name": "Evidence", "learning_rate": 2.0},
+    "weight_network": {"name": "WeightNetwork", "residual": False},
+    "weight_optimizer": {"name": "MAdam", "learning_rate": 0.01},
     "seeds": [0],
 }
 
@@ -68,6 +69,6 @@ DIGITS_FIXMATCH = DIGITS | {
             "size": 2,
         },
     },
-    "weights": DIGITS["weights"] | {"inner_steps": 1},
+    "weights": DIGITS["weights"] | {"initial_weight": 1.0, "inner_steps": 1},
     "unlabeled_loss": {"name": "FixMatch", "confidence": 0.8},
 }

@@ -66,7 +66,9 @@ class BatchWeights:
         if "features" in self.weighting.signals:
             _, views = self.batch.split(self.features())
             features = views[view]
+        evidence = self.weighting.evidence(self.batch.index)
         examples = Examples(
-            self.batch.index, losses, logits, logits[view], features
+            *(self.batch.index, losses, logits, logits[view]),
+            *(features, evidence),
         )
         return self.weighting.observe(examples)

@@ -379,6 +379,8 @@ class InfluenceModel(keras.Model):
         valid = solution.valid & ops.all(ops.isfinite(hypergradient))
         # M-Adam leaves examples with a zero gradient alone.
         hypergradient = ops.where(valid, hypergradient, 0.0)
+        if self.weight_network is not None:
+            self.weighting.add_evidence(index, hypergradient)
         self.weight_optimizer.apply(
             weights.gradients(index, hypergradient), self.weighting.learned
         )

@@ -4,6 +4,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.models.example_weights import ExampleWeights, checked_ids
+from keras_influence.models.t_statistics import TStatistics
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -38,11 +39,16 @@ class NetworkWeights(keras.layers.Layer):
                 "and `initial_weight` one between 0 and it. Received: "
                 f"initial_weight={initial_weight!r}, max_weight={max_weight!r}"
             )
-        if weight_network.residual and num_examples is None:
+        keeps_evidence = "evidence" in weight_network.signals
+        if num_examples is None and (weight_network.residual or keeps_evidence):
             raise ValueError(
-                "A `WeightNetwork` with `residual=True` has a number for every "
-                "example: argument `num_unlabeled` must be how many there are. "
-                "Received: num_unlabeled=None"
+                "A `WeightNetwork` with `residual=True` or the signal "
+                "'evidence' has numbers for every example: argument "
+                "`num_unlabeled` must be how many there are. Without both, "
+                "as in WeightNetwork(('loss', 'confidence', 'entropy')), it "
+                "may be None. Received: num_unlabeled=None, "
+                f"signals={weight_network.signals}, "
+                f"residual={weight_network.residual}"
             )
         self.weight_network = weight_network
         self.num_examples = num_examples
@@ -54,6 +60,7 @@ class NetworkWeights(keras.layers.Layer):
         self.residuals = None
         if weight_network.residual:
             self.residuals = ExampleWeights(num_examples, 0.0, None)
+        self.statistics = TStatistics(num_examples) if keeps_evidence else None
 
     # The optimizer moves φ, which has no bounds; the sigmoid keeps λ in its.
     bounds = None
@@ -105,15 +112,19 @@ class NetworkWeights(keras.layers.Layer):
         """The ids themselves, if all are of examples."""
         return checked_ids(index, self.num_examples)
 
+    def evidence(self, index):
+        """The t statistics of examples, or `None` if they are not kept."""
+        return None if self.statistics is None else self.statistics(index)
+
+    def add_evidence(self, index, hypergradient):
+        """Counts the derivatives of one update, where they are kept."""
+        if self.statistics is not None:
+            self.statistics.add(*_of_all_replicas(index, hypergradient))
+
     def remember(self, index, weights):
         """Keeps the weights of examples, to look at."""
-        if self.last is None:
-            return
-        replica = tf.distribute.get_replica_context()
-        if replica.num_replicas_in_sync > 1:
-            index = replica.all_gather(index, axis=0)
-            weights = replica.all_gather(weights, axis=0)
-        self.last.assign(index, weights)
+        if self.last is not None:
+            self.last.assign(*_of_all_replicas(index, weights))
 
     def gradients(self, index, signals, hypergradient) -> list:
         """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each of `learned`."""
@@ -141,3 +152,10 @@ class NetworkWeights(keras.layers.Layer):
         deserialize = keras.saving.deserialize_keras_object
         network = deserialize(config["weight_network"])
         return cls(**{**config, "weight_network": network})
+
+
+def _of_all_replicas(*parts):
+    replica = tf.distribute.get_replica_context()
+    if replica.num_replicas_in_sync == 1:
+        return parts
+    return [replica.all_gather(part, axis=0) for part in parts]

@@ -6,6 +6,11 @@ from keras_influence.optimizers import Evidence, MAdam
 PRESETS = {
     "recommended": lambda: {
         "influence": Influence(),
+        "weight_optimizer": MAdam(0.01),
+        "inner_steps": 2,
+    },
+    "single_weights": lambda: {
+        "influence": Influence(),
         "weight_optimizer": Evidence(2.0),
         "inner_steps": 2,
     },
@@ -20,14 +25,16 @@ PRESETS = {
 def preset(name: str, **overrides) -> dict:
     """Arguments of `InfluenceModel.compile` for how the weights are learned.
 
-    `"recommended"` is what did best in `benchmarks/effect.py`. Use every
-    trusted label twice with it: pass all of them both as the labelled data
-    and as `validation_set`. Let the weights start (`initial_weight`) at the
-    constant weight that you would take; where unlabelled data does harm, at
-    0.05.
+    `"recommended"` is what did best in `benchmarks/effect.py`, for an
+    `InfluenceModel` with `weight_network=WeightNetwork()` and
+    `initial_weight=0.1` for given labels, 1 for pseudo-labels.
+    `"single_weights"` is for one without a weight network; let its weights
+    start at the constant weight that you would take. Use every trusted label
+    twice with both: pass all of them as the labelled data and as
+    `validation_set`.
 
     Args:
-        name: `"recommended"` or `"paper"`.
+        name: `"recommended"`, `"single_weights"` or `"paper"`.
         **overrides: arguments to set otherwise.
 
     Returns:

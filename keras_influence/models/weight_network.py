@@ -18,6 +18,9 @@ class Examples(NamedTuple):
             that gives pseudo-labels, or of the only one.
         features: tensor of shape `(n, features)`, what enters the last layer
             in that view.
+        evidence: tensor of shape `(n,)`, the t statistics of their
+            derivatives so far, positive where an example does harm; `None`
+            where `"evidence"` is not among the signals.
     """
 
     index: tf.Tensor
@@ -25,6 +28,7 @@ class Examples(NamedTuple):
     logits: dict
     prediction: tf.Tensor
     features: tf.Tensor
+    evidence: tf.Tensor
 
 
 SIGNALS = {
@@ -41,14 +45,13 @@ SIGNALS = {
         )
     ),
     "features": lambda examples: examples.features,
+    "evidence": lambda examples: examples.evidence[:, None],
 }
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
 class WeightNetwork(keras.layers.Layer):
-    """Weights as a learned function of what is seen of an example.
-
-    For data that is seen less than once, or is too much for one weight each:
+    """Weights as a learned function of what is known of an example.
 
         λ_u = max_weight · sigmoid(f(signals_u; φ) + start)
 
@@ -56,14 +59,20 @@ class WeightNetwork(keras.layers.Layer):
     `initial_weight`. `φ` is learned from the same derivatives as single
     weights are, by the chain rule `Σ_u d L(V) / d λ_u · dλ_u / dφ`.
 
+    The signal `"evidence"` is what the derivatives of the example itself have
+    said so far. It keeps two numbers for every example. Without it nothing is
+    kept: for data that is seen less than once, or is too much for a table,
+    take `signals=("loss", "confidence", "entropy")`.
+
     Args:
         signals: what `f` sees of an example, one or a sequence of: `"loss"`
             (before mask and weight), `"confidence"` (highest probability),
-            `"entropy"`, `"features"` (what enters the last layer), and
-            functions from `Examples` to a tensor of shape `(n,)`.
-            `Examples` has the fields `index`, `losses`, `logits` (a dict of
-            views), `prediction` and `features`. Defaults to `("loss",
-            "confidence", "entropy")`.
+            `"entropy"`, `"features"` (what enters the last layer),
+            `"evidence"` (the t statistic of its derivatives), and functions
+            from `Examples` to a tensor of shape `(n,)`. `Examples` has the
+            fields `index`, `losses`, `logits` (a dict of views),
+            `prediction`, `features` and `evidence`. Defaults to `("loss",
+            "confidence", "entropy", "evidence")`.
         network: a Keras layer or model from signals `(n, width)` to `(n, 1)`.
             `None` takes one hidden layer of 16 units whose output starts at
             0. Defaults to `None`.
@@ -78,7 +87,7 @@ class WeightNetwork(keras.layers.Layer):
     >>> import keras_influence as ki
     >>> network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> model = ki.InfluenceModel(
-    ...     network, num_unlabeled=None, weight_network=ki.WeightNetwork())
+    ...     network, num_unlabeled=100, weight_network=ki.WeightNetwork())
 
     Reference: Eq. 6 of "Not All Unlabeled Data are Equal", whose derivative
     it passes on; Shu et al., "Meta-Weight-Net", 2019, for weights as a
@@ -91,6 +100,7 @@ class WeightNetwork(keras.layers.Layer):
             "loss",
             "confidence",
             "entropy",
+            "evidence",
         ),
         network: keras.layers.Layer | None = None,
         residual: bool = False,

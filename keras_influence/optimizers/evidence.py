@@ -61,7 +61,7 @@ class Evidence(RowOptimizer):
                 f"`weight_network`. Received: bounds={self.bounds}"
             )
         lower, upper = self.bounds
-        g = _over_root_mean_square(gradients)
+        g = over_root_mean_square(gradients)
         share = (values - lower) / (upper - lower)
         start = ops.where(squares > 0, start, _quantile(share))
         total, squares = total + g, squares + g**2
@@ -71,7 +71,7 @@ class Evidence(RowOptimizer):
         return lower + (upper - lower) * share, total, squares, start
 
 
-def _over_root_mean_square(g):
+def over_root_mean_square(g):
     """Gradients in units of their batch's; those of 0 do not count."""
     count = ops.sum(ops.cast(ops.not_equal(g, 0), g.dtype))
     square = ops.sum(g**2) / ops.maximum(count, 1)

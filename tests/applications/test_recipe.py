@@ -55,6 +55,15 @@ def test_another_component_and_its_arguments():
     assert build("optimizer", recipe["optimizer"]).beta_1 == 0.5
 
 
+def test_single_weights_in_place_of_a_network():
+    settings = ["weight_network=none", "weight_optimizer=Evidence"]
+    recipe = resolve("digits", settings)
+    assert recipe["weight_network"] is None
+    assert recipe["weight_optimizer"] == {"name": "Evidence"}
+    recipe = resolve("digits", ["weight_network.residual=true"])
+    assert build("weight_network", recipe["weight_network"]).residual
+
+
 def test_a_method_of_table_a1_and_its_choices():
     recipe = resolve("digits", ["influence=lorraine", "influence.outer=margin"])
     assert recipe["influence"] == {"name": "lorraine", "outer": "margin"}

@@ -48,7 +48,7 @@ copies = two.experimental_local_results(model.weighting.values.value)
 np.testing.assert_array_equal(*copies)
 model.evaluate(*draw(8, 5), verbose=0)
 
-# So do those that a network gives, and its own.
+# So do those that a network gives, its own, and what it has as evidence.
 with two.scope():
     model = compiled(
         network(), weight_network=ki.WeightNetwork(residual=True),

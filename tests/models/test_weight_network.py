@@ -37,6 +37,7 @@ def examples(n=5, seed=0):
         logits={"original": prediction},
         prediction=prediction,
         features=tf.constant(random.normal(size=(n, FEATURES)), "float32"),
+        evidence=tf.constant(random.normal(size=n), "float32"),
     )
 
 
@@ -49,10 +50,11 @@ def test_signals():
             p.max(1),
             scipy.special.entr(p).sum(1),
             seen.features,
+            seen.evidence,
             np.arange(5) % 2,
         ]
     )
-    names = ["loss", "confidence", "entropy", "features", parity]
+    names = ["loss", "confidence", "entropy", "features", "evidence", parity]
     network = ki.WeightNetwork(names)
     np.testing.assert_allclose(network.observe(seen), expected, rtol=1e-5)
     assert network.width(FEATURES) == expected.shape[1]
@@ -126,8 +128,9 @@ def judged(weight_network):
     )
 
 
-def test_wrong_labels_lose_weight():
-    model = judged(ki.WeightNetwork("loss"))
+@pytest.mark.parametrize("signal", ["loss", "evidence"])
+def test_wrong_labels_lose_weight(signal):
+    model = judged(ki.WeightNetwork(signal))
     fit(model, 60, half_wrong())
     weights = model.example_weights
     assert weights[::2].max() < weights[1::2].min()
@@ -140,6 +143,56 @@ def test_a_residual_tells_examples_apart():
     fit(model, 10, half_wrong())
     wrong, right = model.example_weights[::2], model.example_weights[1::2]
     assert wrong.mean() < right.mean() - 0.1
+
+
+def test_evidence_is_the_t_statistic_of_the_derivatives():
+    """Those by which single weights move, with a weight network that rests."""
+    keras.utils.set_random_seed(0)
+    start = {"initial_weight": 0.5, "influence": ki.Influence()}
+    single = compiled(quiet_network(), weight_optimizer=RowSGD(0.1), **start)
+    keras.utils.set_random_seed(0)
+    frozen = keras.layers.Dense(1, kernel_initializer="zeros", trainable=False)
+    network = ki.WeightNetwork("evidence", frozen, residual=True)
+    still = compiled(
+        quiet_network(),
+        weight_network=network,
+        weight_optimizer=RowSGD(1e-12),
+        **start,
+    )
+    steps = 8
+    # Every example twice, never two times in a batch.
+    train = data(batch_size=5, unlabeled_ratio=1)
+    total, squares = np.zeros(UNLABELED), np.zeros(UNLABELED)
+    batches = [b["unlabeled"]["index"].numpy() for b in train.take(steps)]
+    for i, index in enumerate(batches):
+        single.weighting.assign(np.arange(UNLABELED), np.full(UNLABELED, 0.5))
+        fit(single, 1, train.skip(i))
+        g = (0.5 - single.example_weights[index]) / 0.1
+        g /= np.sqrt(np.mean(g**2))
+        np.add.at(total, index, g)
+        np.add.at(squares, index, g**2)
+    fit(still, steps, train)
+    expected = total / np.sqrt(np.where(squares > 0, squares, 1))
+    found = still.weighting.evidence(np.arange(UNLABELED))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_masked_examples_and_skipped_updates_are_no_evidence():
+    class Skips(ki.solvers.Exact):
+        def solve(self, operator, vector):
+            solution = super().solve(operator, vector)
+            return solution._replace(valid=tf.constant(False))
+
+    for arguments in (
+        {"unlabeled_loss": ki.losses.PseudoLabel(confidence=1.0)},
+        {"influence": ki.Influence(solver=Skips(0.1))},
+    ):
+        model = compiled(
+            weight_network=ki.WeightNetwork("evidence"), **arguments
+        )
+        fit(model, 3)
+        found = model.weighting.evidence(np.arange(UNLABELED))
+        np.testing.assert_array_equal(found, 0)
 
 
 def _one(examples):
@@ -160,7 +213,8 @@ def test_the_networks_optimizer_leaves_it_alone():
 
 
 def test_without_a_row_for_every_example():
-    model = compiled(num_unlabeled=None, weight_network=ki.WeightNetwork())
+    network = ki.WeightNetwork(["loss", "confidence", "entropy"])
+    model = compiled(num_unlabeled=None, weight_network=network)
     unlabeled = draw(300, 1)
     logs = fit(model, 5, data(unlabeled=unlabeled))
     assert logs["updates_skipped"] == 0
@@ -176,6 +230,8 @@ SETTINGS = {
     "xla": {"jit_compile": True},
     "bfloat16": {},
     "features": {},
+    "evidence": {},
+    "evidence in xla": {"jit_compile": True},
     "budget": {},
 }
 
@@ -185,10 +241,10 @@ def test_learns_in_every_setting(name):
     if name == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        signals = ["loss", "features"] if name == "features" else "loss"
+        own = [s for s in ("features", "evidence") if s in name]
         model = compiled(
             quiet_network(),
-            weight_network=ki.WeightNetwork(signals),
+            weight_network=ki.WeightNetwork(["loss", *own]),
             mean_weight=0.5 if name == "budget" else None,
             **SETTINGS[name],
         )
@@ -200,7 +256,8 @@ def test_learns_in_every_setting(name):
 
 
 def test_saved_and_loaded(tmp_path):
-    network = ki.WeightNetwork(["loss", "features", parity], residual=True)
+    signals = ["loss", "features", "evidence", parity]
+    network = ki.WeightNetwork(signals, residual=True)
     model = compiled(weight_network=network, mean_weight=0.8)
     fit(model, 3)
     model.save(tmp_path / "model.keras")
@@ -220,7 +277,7 @@ def test_saved_and_loaded(tmp_path):
         ({"max_weight": None}, "`max_weight` must be a number"),
         ({"initial_weight": 0.0}, "`initial_weight` one between 0"),
         ({"initial_weight": np.ones(UNLABELED)}, "`initial_weight` one"),
-        ({"num_unlabeled": None}, "`residual=True` has a number for every"),
+        ({"num_unlabeled": None}, "'evidence' has numbers for every example"),
         ({"mean_weight": 0.0}, "`mean_weight` must be a positive number"),
         (
             {"influence": ki.Influence.preset("shaban")},

@@ -1,0 +1,67 @@
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.optimizers.evidence import over_root_mean_square
+from keras_influence.optimizers.row_optimizer import gather_rows
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class TStatistics(keras.layers.Layer):
+    """How surely the derivatives of every example's weight are not noise.
+
+    With an example's derivatives `g_1 .. g_k` of Eq. 6, each over the root
+    mean square of its batch, `t = Σ g / √Σ g²`: about standard normal where
+    the example has no effect, positive where it does harm.
+
+    Args:
+        num_examples: integer, the number of unlabelled examples.
+
+    Example:
+
+    >>> statistics = TStatistics(3)
+    >>> for _ in range(4):
+    ...     statistics.add(np.array([0, 2]), tf.constant([0.5, -0.5]))
+    >>> statistics(np.array([0, 1, 2])).numpy()
+    array([ 2.,  0., -2.], dtype=float32)
+
+    Reference: Eq. 6 of "Not All Unlabeled Data are Equal"; the statistic is
+    Student's, about 0.
+    """
+
+    def __init__(self, num_examples: int, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.num_examples = num_examples
+        self.total, self.squares = (
+            self.add_weight(
+                shape=(num_examples,),
+                initializer="zeros",
+                trainable=False,
+                name=name,
+            )
+            for name in ("total", "squares")
+        )
+        self.built = True
+
+    def add(self, index, gradients):
+        """Counts one more derivative of the examples with these ids.
+
+        Args:
+            index: integer tensor of shape `(n,)`; an id that occurs twice
+                counts twice.
+            gradients: float tensor of shape `(n,)`; 0 counts as none.
+        """
+        g = over_root_mean_square(gradients)
+        for table, values in ((self.total, g), (self.squares, g**2)):
+            table.value.scatter_add(tf.IndexedSlices(values, index))
+
+    def call(self, index):
+        """`t` of the examples with these ids, shape `(n,)`; at first 0."""
+        total = gather_rows(self.total.value, index)
+        squares = gather_rows(self.squares.value, index)
+        seen = squares > 0
+        return ops.where(seen, total / ops.sqrt(ops.where(seen, squares, 1)), 0)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "num_examples": self.num_examples}
