@@ -121,7 +121,7 @@ class Trainings:
             "learned, recommended": lambda: self.train(
                 START[self.scenario.unlabeled_loss],
                 share=True,
-                weight_network=ki.WeightNetwork(),
+                weight_network=ki.WeightNetwork,
                 **preset("recommended"),
             ),
         }
@@ -148,7 +148,8 @@ class Trainings:
             share: boolean, whether validation labels are trained on too, and
                 labels judge too. Defaults to `False`.
             rule: a rule of `Reweighted`, or `None`. Defaults to `None`.
-            weight_network: a `WeightNetwork`, or `None`. Defaults to `None`.
+            weight_network: function that makes a `WeightNetwork`, after the
+                seed is set; or `None`. Defaults to `None`.
             **learning: arguments of `compile`; none keeps weights constant.
         """
         task, scenario = self.task, self.scenario
@@ -172,7 +173,7 @@ class Trainings:
             network(scenario, task),
             num_unlabeled=len(task.unlabeled),
             initial_weight=weight,
-            weight_network=weight_network,
+            weight_network=weight_network and weight_network(),
         )
         loss = _unlabeled_loss(scenario)
         if rule is not None:
