@@ -30,7 +30,7 @@ class Evidence(RowOptimizer):
         name: string, the optimizer's name. Defaults to `None`.
 
     Raises:
-        ValueError: if `bounds` are not finite when a step is taken.
+        ValueError: if `bounds` are not finite when the optimizer is built.
 
     Example:
 
@@ -50,16 +50,16 @@ class Evidence(RowOptimizer):
     def __init__(self, learning_rate=1.0, bounds=None, name=None):
         super().__init__(learning_rate, bounds=bounds, name=name)
 
+    def build(self, variables):
+        """Creates the slots; the bounds must be known by now."""
+        self._check_bounds()
+        super().build(variables)
+
     def update_rows(
         self, values, gradients, learning_rate, total, squares, start
     ):
         """One more gradient of every row."""
-        if self.bounds is None or not np.all(np.isfinite(self.bounds)):
-            raise ValueError(
-                "`Evidence` needs weights with two bounds, such as those of "
-                "`InfluenceModel` with a `max_weight` and without a "
-                f"`weight_network`. Received: bounds={self.bounds}"
-            )
+        self._check_bounds()
         lower, upper = self.bounds
         g = over_root_mean_square(gradients)
         share = (values - lower) / (upper - lower)
@@ -69,6 +69,14 @@ class Evidence(RowOptimizer):
         t = total / ops.sqrt(squares)
         share = _normal(start - learning_rate * t)
         return lower + (upper - lower) * share, total, squares, start
+
+    def _check_bounds(self):
+        if self.bounds is None or not np.all(np.isfinite(self.bounds)):
+            raise ValueError(
+                "`Evidence` needs weights with two bounds, such as those of "
+                "`InfluenceModel` with a `max_weight` and without a "
+                f"`weight_network`. Received: bounds={self.bounds}"
+            )
 
 
 def over_root_mean_square(g):

@@ -292,6 +292,24 @@ def test_bad_arguments(arguments, message):
         fit(compiled(**{"weight_network": network, **arguments}), 1)
 
 
+def test_evidence_on_a_network_is_an_error_before_training():
+    with pytest.raises(ValueError, match="without a `weight_network`"):
+        compiled(
+            weight_network=ki.WeightNetwork(),
+            weight_optimizer=ki.optimizers.Evidence(),
+        )
+
+
+@pytest.mark.parametrize(
+    "network",
+    [ki.WeightNetwork("loss", residual=True), ki.WeightNetwork("evidence")],
+    ids=["residual", "evidence"],
+)
+def test_either_needs_the_number_of_examples(network):
+    with pytest.raises(ValueError, match="has numbers for every example"):
+        compiled(num_unlabeled=None, weight_network=network)
+
+
 @pytest.mark.parametrize("signals", [[], "weight", ["loss", "norm"]])
 def test_unknown_signals(signals):
     with pytest.raises(ValueError, match="`signals` must hold names of"):
