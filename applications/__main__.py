@@ -104,11 +104,11 @@ def run(
         raise typer.BadParameter(f"`--output`: {error}") from error
     # TensorFlow takes seconds to import; `list` and `show` do without.
     from applications.experiment import Experiment
-    from applications.progress import Progress
+    from applications.run_state import RunState
 
     try:
         experiments = [Experiment(recipe, seed) for seed in recipe["seeds"]]
-        progress = Progress(output / "unfinished", recipe)
+        progress = RunState(output / "unfinished", recipe)
     except (ImportError, OSError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     report.write_json(

@@ -7,8 +7,8 @@ from applications.boundary import DecisionBoundary, plot_boundaries
 from applications.collapse import CollapseWarning, largest_share, predicted
 from applications.ct_rates import CTAugmentRates
 from applications.image_views import LearnedCTAugment
-from applications.progress import Progress
 from applications.recipe import build, known
+from applications.run_state import RunState
 from applications.task import Task, write_splits
 from applications.text_views import TfIdf
 from keras_influence.callbacks import WeightReport
@@ -67,12 +67,12 @@ class Experiment:
         self.task = task
         self._rehearse()
 
-    def run(self, directory, progress: Progress) -> list[dict]:
+    def run(self, directory, progress: RunState) -> list[dict]:
         """Trains the variants of the recipe, one after the other.
 
         Args:
             directory: path, where the pictures and the weights go.
-            progress: `Progress`, what was done before the run was stopped.
+            progress: `RunState`, what was done before the run was stopped.
 
         Returns:
             One row of results for each variant.

@@ -28,12 +28,12 @@ from benchmarks.retraining import SoftmaxRegression
 from benchmarks.tradeoff import plot_tradeoff
 from keras_influence.influence import curvature
 from keras_influence.influence.head import find_head
-from keras_influence.influence.network import (
+from keras_influence.influence.network_objective import (
     NetworkObjective,
     StatelessNetwork,
 )
 from keras_influence.influence.objective import Term
-from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.presets import PRESETS
 
 DATASETS = ("fashion_mnist", "cifar10")
@@ -74,7 +74,7 @@ class Problem(NamedTuple):
         """The network with these weights, its layers recording."""
         model = convolutional(self.train[0].shape[1:], self.filters, dtype)
         model.set_weights(self.weights)
-        return ki.layers.recording(model)
+        return ki.layers.recording_clone(model)
 
 
 def convolutional(shape, filters, dtype="float32") -> keras.Model:
@@ -159,7 +159,7 @@ class Exact(NamedTuple):
         def parts(x, y, x_val, y_val):
             inner = objective(model, scope, x, y)
             outer = objective(model, scope, x_val, y_val)
-            hessian = curvature.operator(inner, "hessian").to_dense()
+            hessian = curvature.operator(inner, "hessian").as_matrix()
             return hessian, outer.gradient()
 
         @tf.function(autograph=False)

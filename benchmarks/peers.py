@@ -29,13 +29,13 @@ from benchmarks import harness, workloads
 from benchmarks.methods import Method, PeerMethod, Peers
 from keras_influence.influence import derivatives
 from keras_influence.influence.last_layer import LastLayerObjective
-from keras_influence.influence.network import (
+from keras_influence.influence.network_objective import (
     ForwardPass,
     NetworkObjective,
     StatelessNetwork,
 )
 from keras_influence.influence.objective import Term
-from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.per_example_loss import PerExampleLoss
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 SOLVERS = {
@@ -137,7 +137,7 @@ def network(problem, direction) -> dict:
     """Functions that score a batch along a direction, and one gradient."""
     stock = _convolutional()
     stock.set_weights(problem.parameters)
-    recording = ki.layers.recording(stock)
+    recording = ki.layers.recording_clone(stock)
     x, y = tf.constant(problem.x), tf.constant(problem.y)
     vector = tf.concat([tf.reshape(v, [-1]) for v in direction], 0)
     loss = PerExampleLoss(LOSS)

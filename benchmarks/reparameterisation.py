@@ -56,14 +56,14 @@ def derivatives(problem: workloads.Problem, dtype: str) -> tuple:
     (kernel,) = problem.parameters
     inputs = keras.Input(kernel.shape[:1], dtype=dtype)
     layer = keras.layers.Dense(kernel.shape[1], use_bias=False, dtype=dtype)
-    model = ki.layers.recording(keras.Sequential([inputs, layer]))
+    model = ki.layers.recording_clone(keras.Sequential([inputs, layer]))
     model.set_weights([kernel])
 
     def part(x, y):
         return objective(model, "last_layer", tf.constant(x, dtype), y)
 
     inner = part(problem.x, problem.y)
-    hessian = curvature.operator(inner, "hessian").to_dense()
+    hessian = curvature.operator(inner, "hessian").as_matrix()
     outer = part(*problem.validation).gradient()
     features, deltas = inner.features[0], inner.output_gradients()[0]
     gradients = tf.einsum("nvf,nvc->nfc", features, deltas)

@@ -13,7 +13,7 @@ from keras_influence.influence.influence import Influence
 from keras_influence.influence.post_hoc import influence_scores
 from keras_influence.models.influence_model import InfluenceModel
 from keras_influence.models.presets import preset
-from keras_influence.models.weight_network import WeightNetwork
+from keras_influence.weighting.weight_network import WeightNetwork
 
 __all__ = [
     "Influence",

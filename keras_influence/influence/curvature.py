@@ -95,11 +95,11 @@ class OuterProduct(ObjectiveCurvature):
             product = objective.flatten(self._product(tangents))
         return product + objective.flatten(self.penalty_product(tangents))
 
-    def dense(self):
+    def materialize(self):
         """This operator, where its own inverse needs a smaller matrix."""
         if self._is_low_rank and self.factors.rank < self.size:
             return self
-        return super().dense()
+        return super().materialize()
 
     def inverse(self, damping):
         """Woodbury's identity, where the sum holds recorded gradients only."""

@@ -76,7 +76,7 @@ class EKFAC(Operator):
         """The sum of the eigenvalues."""
         return sum(ops.sum(values) for values in self.eigenvalues)
 
-    def dense(self):
+    def materialize(self):
         """This operator: its eigendecomposition is at hand."""
         return self
 

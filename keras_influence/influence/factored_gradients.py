@@ -12,7 +12,7 @@ from keras_influence.influence.last_layer import (
     OutputHessian,
 )
 from keras_influence.influence.matrix_form import MatrixForm, matrix_forms
-from keras_influence.influence.recorded import scope_records
+from keras_influence.influence.recorded_gradients import scope_records
 from keras_influence.layers import Recording, RecordingLayer
 from keras_influence.solvers.operator import eigh
 
@@ -220,7 +220,7 @@ def _raise_unrecorded(variables, recording):
     raise ValueError(
         "`curvature='ekfac'` needs recording layers, called on one row for "
         "every row of the network's inputs, for all variables in scope. Make "
-        "the network with `keras_influence.layers.recording(model)`, or leave "
-        f"other layers out of `parameters`. Received: "
+        "the network with `keras_influence.layers.recording_clone(model)`, or "
+        "leave other layers out of `parameters`. Received: "
         f"{missing or [v.path for v in variables]}"
     )

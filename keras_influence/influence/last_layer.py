@@ -134,7 +134,7 @@ class LastLayerCurvature(Operator):
             product += _gram(a, weights[:, None, None] * y)
         return ops.reshape(product, (-1,)) + self._penalty_product(vector)
 
-    def to_dense(self):
+    def as_matrix(self):
         """One Gram matrix for every pair of head outputs."""
         features = self.objective.features[0].shape[-1]
         units = self.objective.units

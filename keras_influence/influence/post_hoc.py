@@ -10,12 +10,12 @@ from keras import ops
 
 from keras_influence.influence.head import find_head
 from keras_influence.influence.influence import Influence
-from keras_influence.influence.network import (
+from keras_influence.influence.network_objective import (
     NetworkObjective,
     StatelessNetwork,
 )
 from keras_influence.influence.objective import Term
-from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import scope_variables
 from keras_influence.influence.streamed import Streamed
 from keras_influence.layers import Recording

@@ -83,9 +83,9 @@ class StreamedOperator(Operator):
         """One pass over the data."""
         return sum(self._matvec(b, vector) for b in self.streamed.batches)
 
-    def to_dense(self):
+    def as_matrix(self):
         """One pass over the data."""
-        return sum(self.streamed.map(lambda o: self.operator(o).to_dense()))
+        return sum(self.streamed.map(lambda o: self.operator(o).as_matrix()))
 
     @tf.autograph.experimental.do_not_convert
     def sample(self, number):

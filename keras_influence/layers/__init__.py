@@ -1,5 +1,5 @@
 from keras_influence.layers.binary_logits import BinaryLogits
-from keras_influence.layers.clone import recording
+from keras_influence.layers.clone import recording_clone
 from keras_influence.layers.convolution import Conv2D, DepthwiseConv2D
 from keras_influence.layers.dense import Dense
 from keras_influence.layers.einsum_dense import EinsumDense
@@ -11,8 +11,12 @@ from keras_influence.layers.normalization import (
 from keras_influence.layers.recording_layer import (
     Recording,
     RecordingLayer,
+    full_precision,
     tap,
 )
+
+# Its name up to version 0.1.
+recording = recording_clone
 
 __all__ = [
     "BatchNormalization",
@@ -25,6 +29,8 @@ __all__ = [
     "LayerNormalization",
     "Recording",
     "RecordingLayer",
+    "full_precision",
     "recording",
+    "recording_clone",
     "tap",
 ]

@@ -23,7 +23,7 @@ _RECORDING = {
 }
 
 
-def recording(model: keras.Model) -> keras.Model:
+def recording_clone(model: keras.Model) -> keras.Model:
     """Clones a model with its layers replaced by recording ones.
 
     Stock `BatchNormalization`, `Conv2D`, `Dense`, `DepthwiseConv2D`,
@@ -47,7 +47,7 @@ def recording(model: keras.Model) -> keras.Model:
     Example:
 
     >>> model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
-    >>> clone = recording(model)
+    >>> clone = recording_clone(model)
     >>> isinstance(clone.layers[0], Dense)
     True
     """
@@ -70,15 +70,15 @@ def recording(model: keras.Model) -> keras.Model:
 def _check(model):
     if not _has_graph(model):
         raise ValueError(
-            "`recording` needs a functional or `Sequential` model. A "
+            "`recording_clone` needs a functional or `Sequential` model. A "
             "subclassed model creates its layers itself: use "
             "`keras_influence.layers` there, or leave the model as it is. "
             f"Received: model={model} (of type {type(model)})"
         )
     if not model.built:
         raise ValueError(
-            "`recording` needs a built model, so that there are weights to "
-            "copy. Call it on data or `build` it first. "
+            "`recording_clone` needs a built model, so that there are "
+            "weights to copy. Call it on data or `build` it first. "
             f"Received: model={model}"
         )
 
@@ -126,7 +126,7 @@ def _warn_of_unrecorded(layers):
     ]
     if names:
         warnings.warn(
-            "`recording` has no recording layer for "
+            "`recording_clone` has no recording layer for "
             f"{', '.join(names)}. They work as before, but their parameters "
             "are not recorded: scores that include them use forward mode.",
             stacklevel=3,

@@ -1,15 +1,15 @@
 from collections.abc import Callable
 
 from keras_influence.models.batch import Batch
-from keras_influence.models.budget import rescaled, rescaled_gradient
-from keras_influence.models.weight_network import Examples
+from keras_influence.weighting.mean_budget import rescaled, rescaled_gradient
+from keras_influence.weighting.weight_network import Examples
 
 
 class BatchWeights:
     """The weights of one batch, and the way back to what is learned.
 
     Args:
-        weighting: `ExampleWeights` or `NetworkWeights`.
+        weighting: `ExampleWeights` or `PredictedWeights`.
         batch: the `Batch`.
         mean_weight: float, the mean that the weights are rescaled to, or
             `None`.

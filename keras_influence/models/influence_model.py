@@ -8,30 +8,30 @@ from keras import ops
 
 from keras_influence.influence.head import find_head, symbolic_inputs
 from keras_influence.influence.influence import Influence
-from keras_influence.influence.network import ForwardPass
-from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.network_objective import ForwardPass
+from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import scope_variables
 from keras_influence.layers import Recording
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models.batch import Batch
 from keras_influence.models.batch_weights import BatchWeights
 from keras_influence.models.choices import check_choices
-from keras_influence.models.example_weights import ExampleWeights
-from keras_influence.models.history import History
-from keras_influence.models.network_weights import NetworkWeights
 from keras_influence.models.objectives import (
     LastLayerObjectives,
     NetworkObjectives,
     Step,
     UnrolledObjectives,
 )
-from keras_influence.models.progress import Progress
 from keras_influence.models.schedule import Schedule, TwoSteps
+from keras_influence.models.step_buffer import StepBuffer
 from keras_influence.models.training_loss import training_loss
+from keras_influence.models.training_metrics import TrainingMetrics
 from keras_influence.models.validation_set import ValidationSet
-from keras_influence.models.weight_network import WeightNetwork
 from keras_influence.optimizers import MAdam, RowOptimizer
 from keras_influence.solvers import Unrolled
+from keras_influence.weighting.example_weights import ExampleWeights
+from keras_influence.weighting.predicted_weights import PredictedWeights
+from keras_influence.weighting.weight_network import WeightNetwork
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -111,7 +111,7 @@ class InfluenceModel(keras.Model):
         self.weighting = (
             ExampleWeights(*weights, name="weighting")
             if weight_network is None
-            else NetworkWeights(weight_network, *weights, name="weighting")
+            else PredictedWeights(weight_network, *weights, name="weighting")
         )
         self.built = network.built
         self._head = None
@@ -190,11 +190,11 @@ class InfluenceModel(keras.Model):
         self.influence = influence
         solver = influence.solver
         unrolled = isinstance(solver, Unrolled)
-        self.past_steps = History(solver.steps) if unrolled else None
+        self.past_steps = StepBuffer(solver.steps) if unrolled else None
         self.schedule = schedule
         self.validation_draw = validation_draw
         self.validation_set = validation_set
-        self.progress = Progress(learned=schedule.learns)
+        self.progress = TrainingMetrics(learned=schedule.learns)
         self._arguments = {
             "optimizer": optimizer,
             "loss": self.per_example_loss.loss,

@@ -8,13 +8,13 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence import scope
-from keras_influence.influence.network import (
+from keras_influence.influence.network_objective import (
     ForwardPass,
     NetworkObjective,
     StatelessNetwork,
 )
 from keras_influence.influence.objective import Term
-from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.layers import Recording
 from keras_influence.models.batch import Batch
 
@@ -121,7 +121,7 @@ class NetworkObjectives(Objectives):
 
     def __init__(self, network, variables):
         self.train = StatelessNetwork(network, variables, training=True)
-        self.judge = StatelessNetwork(network, variables, training=False)
+        self.eval_network = StatelessNetwork(network, variables, training=False)
 
     def inner(self, step: Step, parameters=None):
         """The inner objective on the rows of a training step.
@@ -153,10 +153,14 @@ class NetworkObjectives(Objectives):
 
     def outer(self, x, y, loss):
         """The outer objective: one forward and one backward pass."""
-        weights = _mean(y, self.judge.variables[0].dtype)
+        weights = _mean(y, self.eval_network.variables[0].dtype)
         term = Term(lambda z: loss(y, z[:, 0]), weights)
         return NetworkObjective(
-            self.judge, x, [term], lambda z: [z[:, None]], penalty_share=0.0
+            self.eval_network,
+            x,
+            [term],
+            lambda z: [z[:, None]],
+            penalty_share=0.0,
         )
 
 
@@ -166,7 +170,7 @@ class UnrolledObjectives(NetworkObjectives):
     Args:
         network: the `keras.Model`.
         variables: list of its trainable variables that are in scope.
-        history: the `History` of the steps.
+        history: the `StepBuffer` of the steps.
     """
 
     def __init__(self, network, variables, history):

@@ -47,7 +47,7 @@ class Exact(Solver):
     def solve(self, operator, vector) -> Solution:
         """Solves by Cholesky or, above `max_dense`, without the matrix."""
         if operator.size <= self.max_dense:
-            operator = operator.dense()
+            operator = operator.materialize()
         solution = super().solve(operator, vector)
         # A matrix that is singular in rounding can still have a factor.
         solved = (solution.residual < 1) & solution.valid
@@ -69,7 +69,7 @@ class Exact(Solver):
             )
         identity = ops.eye(operator.size, dtype=operator.dtype)
         # Not `ops.cholesky`, which raises where this one gives NaN.
-        factor = tf.linalg.cholesky(operator.to_dense() + damping * identity)
+        factor = tf.linalg.cholesky(operator.as_matrix() + damping * identity)
         return tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0], True
 
     def get_config(self):

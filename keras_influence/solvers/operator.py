@@ -8,7 +8,7 @@ PROBES = 32
 class Operator:
     """A symmetric linear operator: all that a solver sees of the curvature.
 
-    Subclass it and write `matvec`; write `to_dense` and `trace` too where
+    Subclass it and write `matvec`; write `as_matrix` and `trace` too where
     there is a cheaper way than applying `matvec` to many vectors, and `sample`
     where the operator is a sum over examples.
 
@@ -40,13 +40,13 @@ class Operator:
             f"`{type(self).__name__}` must implement `matvec(vector)`."
         )
 
-    def to_dense(self):
+    def as_matrix(self):
         """The operator as a tensor of shape `(size, size)`."""
         return tf.map_fn(self.matvec, ops.eye(self.size, dtype=self.dtype))
 
-    def dense(self) -> "DenseOperator":
+    def materialize(self) -> "DenseOperator":
         """The same operator with its matrix written out."""
-        return DenseOperator(self.to_dense())
+        return DenseOperator(self.as_matrix())
 
     def trace(self):
         """The sum of the eigenvalues; an estimate if `size` exceeds 32.
@@ -58,7 +58,7 @@ class Operator:
         influence matrix for Laplacian smoothing splines", 1989.
         """
         if self.size <= PROBES:
-            return ops.trace(self.to_dense())
+            return ops.trace(self.as_matrix())
 
         def quadratic_form(number):
             probe = ops.sign(gaussian((self.size,), number, self.dtype))
@@ -137,11 +137,11 @@ class DenseOperator(Operator):
         """Matrix times vector."""
         return tf.linalg.matvec(self.matrix, vector)
 
-    def to_dense(self):
+    def as_matrix(self):
         """The matrix itself."""
         return self.matrix
 
-    def dense(self):
+    def materialize(self):
         """This operator."""
         return self
 

@@ -44,7 +44,7 @@ class Solver:
     Example:
     >>> class Diagonal(solvers.Solver):
     ...     def solve_damped(self, operator, damping, vector):
-    ...         diagonal = keras.ops.diagonal(operator.to_dense())
+    ...         diagonal = keras.ops.diagonal(operator.as_matrix())
     ...         return vector / (diagonal + damping), True
     >>> operator = solvers.DenseOperator(np.diag([1.0, 3.0]))
     >>> Diagonal(damping=1.0).solve(operator, np.ones(2)).vector.numpy()

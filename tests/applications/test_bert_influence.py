@@ -10,7 +10,7 @@ from applications.bert import bert, bert_tokenizer
 from applications.text import TextTask
 from applications.text_views import tfidf
 from applications.tokens import bert_inputs, encode
-from keras_influence.influence.network import (
+from keras_influence.influence.network_objective import (
     NetworkObjective,
     StatelessNetwork,
 )

@@ -13,8 +13,8 @@ from applications import cost
 from applications.__main__ import app
 from applications.experiment import Experiment
 from applications.presets.images import IMAGES, SOURCES
-from applications.progress import Progress
 from applications.recipe import resolve, sources
+from applications.run_state import RunState
 
 BASES = {
     *(f"uda_cifar10_{n}" for n in (250, 1000, 4000)),
@@ -183,7 +183,7 @@ def test_the_result_is_the_median_of_averaged_weights(monkeypatch, tmp_path):
     monkeypatch.setattr(Experiment, "_row", spy)
     monkeypatch.setattr(Experiment, "rates", lambda *_: [keep])
     (row,) = Experiment(recipe, 0).run(
-        tmp_path, Progress(tmp_path / "unfinished", recipe)
+        tmp_path, RunState(tmp_path / "unfinished", recipe)
     )
     assert row["test_accuracy"] == pytest.approx(np.median(keep.accuracy[-3:]))
     # Evaluated with the averaged weights, which training ends with.
@@ -304,7 +304,7 @@ def test_mixed_precision(precision, tmp_path):
             recipe, 0, cost.random_task(recipe, (16, 16, 3))
         )
         network = experiment.influence_model().network
-        progress = Progress(tmp_path / "unfinished", recipe)
+        progress = RunState(tmp_path / "unfinished", recipe)
         rows = experiment.run(tmp_path, progress)
     finally:
         keras.config.set_dtype_policy("float32")

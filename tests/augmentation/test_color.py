@@ -3,15 +3,15 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
-from pillow_case import (
+
+from keras_influence.augmentation import color
+from tests.cases.pillow import (
     assert_same_levels,
     images,
     pillow,
     random_images,
     settings,
 )
-
-from keras_influence.augmentation import color
 
 factors = st.lists(st.floats(0.0, 2.0, width=32), min_size=4, max_size=4).map(
     lambda values: np.array(values, "float32")

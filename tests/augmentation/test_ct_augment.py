@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from pillow_case import random_images
 
 from benchmarks.pillow_recipes import BINS, ct_augment
 from keras_influence.augmentation import CTAugment
+from tests.cases.pillow import random_images
 
 
 @pytest.mark.parametrize("depth", [1, 2])

@@ -3,9 +3,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from PIL import ImageEnhance, ImageFilter
-from pillow_case import assert_same_levels, images, pillow, settings
 
 from keras_influence.augmentation import filters
+from tests.cases.pillow import assert_same_levels, images, pillow, settings
 
 
 @pytest.mark.parametrize("name", ["blur", "smooth"])

@@ -3,15 +3,15 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from PIL import Image
-from pillow_case import (
+
+from keras_influence.augmentation import geometry
+from tests.cases.pillow import (
     assert_same_levels,
     images,
     pillow,
     random_images,
     settings,
 )
-
-from keras_influence.augmentation import geometry
 
 MATRICES = {
     "shear_x": lambda v: (1, v, 0, 0, 1, 0),

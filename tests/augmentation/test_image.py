@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from pillow_case import random_images
 
 from keras_influence.augmentation import (
     CTAugment,
@@ -14,6 +13,7 @@ from keras_influence.augmentation import (
     RandAugment,
     WeakAugment,
 )
+from tests.cases.pillow import random_images
 
 LAYERS = {
     "weak": lambda **kwargs: WeakAugment(**kwargs),

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from pillow_case import random_images
 
 from benchmarks.pillow_recipes import rand_augment
 from keras_influence.augmentation import RandAugment
+from tests.cases.pillow import random_images
 
 FILL = (125, 122, 113)
 

@@ -2,12 +2,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from influence_case import assert_close, explicit_hessian, explicit_jacobian
 from keras import ops
 
 from keras_influence.influence import curvature
 from keras_influence.influence.objective import Objective, Term
 from keras_influence.influence.streamed import Streamed, StreamedOperator
+from tests.cases.influence import (
+    assert_close,
+    explicit_hessian,
+    explicit_jacobian,
+)
 
 random = np.random.default_rng(0)
 X = random.normal(size=(7, 4))
@@ -77,7 +81,7 @@ def test_operators_of_a_deep_network(kind, model):
     expected = explicit(kind, inner)
     assert operator.size == len(expected)
     assert operator.dtype == "float64"
-    assert_close(operator.to_dense(), expected)
+    assert_close(operator.as_matrix(), expected)
     vector = random.normal(size=len(expected))
     run = tf.function(operator.matvec)
     assert_close(run(tf.constant(vector)), expected @ vector)

@@ -2,10 +2,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from influence_case import assert_close, explicit_hessian, explicit_jacobian
 from keras import ops
 
 from keras_influence.influence import derivatives
+from tests.cases.influence import (
+    assert_close,
+    explicit_hessian,
+    explicit_jacobian,
+)
 
 random = np.random.default_rng(0)
 

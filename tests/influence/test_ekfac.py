@@ -4,7 +4,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from ekfac_case import (
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+import keras_influence as ki
+from keras_influence import layers, solvers
+from keras_influence.influence import curvature
+from keras_influence.influence.ekfac import EKFAC
+from keras_influence.influence.factored_gradients import FactoredGradients
+from keras_influence.influence.streamed import Streamed
+from tests.cases.ekfac import (
     LABELS,
     SIZE,
     WEIGHTS,
@@ -17,17 +27,7 @@ from ekfac_case import (
     squared,
     with_ones,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from influence_case import assert_close, few_examples
-from sklearn.datasets import load_digits
-
-import keras_influence as ki
-from keras_influence import layers, solvers
-from keras_influence.influence import curvature
-from keras_influence.influence.ekfac import EKFAC
-from keras_influence.influence.factored_gradients import FactoredGradients
-from keras_influence.influence.streamed import Streamed
+from tests.cases.influence import assert_close, few_examples
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X = random.normal(size=(SIZE, 4))
@@ -52,7 +52,7 @@ def test_dense_layers():
     network = mlp()
     inner = objective(network, X, cross_entropy)
     pairs = backpropagated(network, X[:, None], head_delta(inner))
-    assert_close(EKFAC(inner).to_dense(), explicit_ekfac(*pairs))
+    assert_close(EKFAC(inner).as_matrix(), explicit_ekfac(*pairs))
 
 
 def test_a_convolution_sees_patches():
@@ -75,7 +75,7 @@ def test_a_convolution_sees_patches():
     expected = explicit_ekfac(
         (with_ones(patches), back), (with_ones(flat), delta)
     )
-    assert_close(EKFAC(inner).to_dense(), expected)
+    assert_close(EKFAC(inner).as_matrix(), expected)
 
 
 def test_views_of_an_example_are_positions():
@@ -91,7 +91,7 @@ def test_views_of_an_example_are_positions():
     delta = np.broadcast_to([[[1.0], [-2.0]]], (SIZE, 2, 1))
     both = np.stack([x[:SIZE], x[SIZE:]], axis=1)
     expected = explicit_ekfac(*backpropagated(network, both, delta))
-    assert_close(EKFAC(inner).to_dense(), expected)
+    assert_close(EKFAC(inner).as_matrix(), expected)
 
 
 def test_calls_of_a_layer_are_positions():
@@ -102,7 +102,7 @@ def test_calls_of_a_layer_are_positions():
     x = random.normal(size=(SIZE, 2, 4))
     inner = objective(keras.Model(inputs, calls), x, squared)
     expected = explicit_ekfac((with_ones(x), np.ones((SIZE, 2, 1))))
-    assert_close(EKFAC(inner).to_dense(), expected)
+    assert_close(EKFAC(inner).as_matrix(), expected)
 
 
 def test_other_layers_have_their_diagonal():
@@ -112,7 +112,7 @@ def test_other_layers_have_their_diagonal():
         layers.Dense(1, dtype="float64"),
     )
     inner = objective(network, X, squared)
-    found = EKFAC(inner).to_dense().numpy()
+    found = EKFAC(inner).as_matrix().numpy()
     kernel = network.trainable_variables[2].numpy()[:, 0]
     centred = X - X.mean(-1, keepdims=True)
     scaled = centred / np.sqrt(X.var(-1, keepdims=True) + 1e-3)
@@ -140,7 +140,7 @@ def test_exact_for_linear_regression(seed, decay, last_layer):
     operator = curvature.operator(inner, "ekfac")
     a = with_ones(x)
     expected = a.T @ (WEIGHTS[:, None] * a) + decay * np.eye(5)
-    assert_close(operator.to_dense(), expected)
+    assert_close(operator.as_matrix(), expected)
     assert_close(operator.trace(), np.trace(expected))
     vector = random.normal(size=5)
     solution = operator.inverse(0.1)(tf.constant(vector))
@@ -168,11 +168,11 @@ def test_a_penalty_enters_by_its_diagonal():
 @pytest.mark.parametrize("max_dense", [1, 2500])
 def test_exact_inverts_it_at_any_size(max_dense, monkeypatch):
     operator = EKFAC(objective(mlp(), X, cross_entropy))
-    matrix = operator.to_dense().numpy()
+    matrix = operator.as_matrix().numpy()
     matrix += 0.1 * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
     vector = random.normal(size=operator.size)
     # The matrix is never written out.
-    monkeypatch.setattr(EKFAC, "to_dense", None)
+    monkeypatch.setattr(EKFAC, "as_matrix", None)
     solver = solvers.Exact(0.1, "mean_eigenvalue", max_dense)
     solution = solver.solve(operator, tf.constant(vector))
     assert_close(solution.vector, np.linalg.solve(matrix, vector))

@@ -3,15 +3,6 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from ekfac_case import (
-    SIZE,
-    WEIGHTS,
-    cross_entropy,
-    mlp,
-    objective,
-    random,
-    squared,
-)
 
 from keras_influence.influence import curvature
 from keras_influence.influence.factored_gradients import (
@@ -20,6 +11,15 @@ from keras_influence.influence.factored_gradients import (
 )
 from keras_influence.influence.last_layer import LastLayerObjective
 from keras_influence.influence.objective import Term
+from tests.cases.ekfac import (
+    SIZE,
+    WEIGHTS,
+    cross_entropy,
+    mlp,
+    objective,
+    random,
+    squared,
+)
 
 DRAWS = 1000
 
@@ -92,7 +92,7 @@ def test_eigenvalues_are_the_diagonal_of_gauss_newton_in_the_basis():
             0,
         )
     ).mean(0)
-    matrix = curvature.operator(inner, "gauss_newton").to_dense().numpy()
+    matrix = curvature.operator(inner, "gauss_newton").as_matrix().numpy()
     first = np.kron(bases[0][0], bases[1][0])
     last = np.kron(bases[2][0], bases[3][0])
     size = len(first)

@@ -4,7 +4,7 @@ import pytest
 
 import keras_influence as ki
 from keras_influence.influence.head import find_head, symbolic_inputs
-from keras_influence.layers import BinaryLogits, Recording, recording
+from keras_influence.layers import BinaryLogits, Recording, recording_clone
 
 layers = keras.layers
 
@@ -64,7 +64,7 @@ def trailing_identity(head):
 
 def cloned(head):
     model = functional(head)
-    return recording(model)
+    return recording_clone(model)
 
 
 @pytest.mark.parametrize(

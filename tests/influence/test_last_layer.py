@@ -6,19 +6,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from influence_case import (
-    assert_close,
-    explicit_hessian,
-    explicit_jacobian,
-    few_examples,
-)
 from keras import ops
 
 from keras_influence.influence.head import Head
 from keras_influence.influence.last_layer import LastLayerCurvature
 from keras_influence.influence.objective import Term
-from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.layers import BinaryLogits
+from tests.cases.influence import (
+    assert_close,
+    explicit_hessian,
+    explicit_jacobian,
+    few_examples,
+)
 
 random = np.random.default_rng(0)
 
@@ -151,7 +151,7 @@ def check(problem):
     """Matrix, product, gradient and scores against autodiff."""
     hessian = problem.hessian()
     curvature = LastLayerCurvature(problem.objective)
-    assert_close(curvature.to_dense(), hessian)
+    assert_close(curvature.as_matrix(), hessian)
     vector = random.normal(size=len(hessian))
     assert_close(curvature.matvec(tf.constant(vector)), hessian @ vector)
     assert_close(
@@ -238,7 +238,7 @@ def test_outer_product(use_bias):
     for (*_, weights), g in zip(parts, problem.gradients(), strict=True):
         expected += (weights[:, None] * g).T @ g
     curvature = LastLayerCurvature(problem.objective, outer_product=True)
-    assert_close(curvature.to_dense(), expected)
+    assert_close(curvature.as_matrix(), expected)
     vector = random.normal(size=len(expected))
     assert_close(curvature.matvec(tf.constant(vector)), expected @ vector)
 
@@ -320,7 +320,7 @@ def test_in_graphs(jit_compile):
     @tf.function(jit_compile=jit_compile)
     def run(vector):
         curvature = LastLayerCurvature(problem.objective)
-        return curvature.matvec(vector), curvature.to_dense()
+        return curvature.matvec(vector), curvature.as_matrix()
 
     product, matrix = run(vector)
     assert_close(matrix, problem.hessian())
@@ -330,7 +330,7 @@ def test_in_graphs(jit_compile):
 def test_only_damping_is_left_in_the_directions_that_change_nothing():
     """The same vector added to every class leaves the softmax as it is."""
     problem = Problem(dense(4, 3, True), [labeled("sparse", 30, 4, 3)])
-    matrix = LastLayerCurvature(problem.objective).to_dense().numpy()
+    matrix = LastLayerCurvature(problem.objective).as_matrix().numpy()
     eigenvalues = np.linalg.eigvalsh(matrix + 1e-3 * np.eye(15))
     np.testing.assert_allclose(eigenvalues[:5], 1e-3, rtol=1e-9)
     assert eigenvalues[5] > 2e-3

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
-from influence_case import assert_close, few_examples
 
 from keras_influence import layers
 from keras_influence.influence.matrix_form import matrix_forms
+from tests.cases.influence import assert_close, few_examples
 
 
 def einsum(equation, output_shape, bias_axes):

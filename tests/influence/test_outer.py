@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import scipy.special
-from influence_case import few_examples
 
 import keras_influence as ki
 from keras_influence.influence import outer
+from tests.cases.influence import few_examples
 
 
 def log_odds(labels, logits):
@@ -55,7 +55,7 @@ def test_margin_does_not_overflow():
 
 
 def test_choices():
-    loss = ki.influence.per_example.PerExampleLoss("mse")
+    loss = ki.influence.per_example_loss.PerExampleLoss("mse")
 
     def mine(labels, logits):
         return logits[:, 0]

@@ -2,10 +2,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from influence_case import assert_close, explicit_hessian, explicit_jacobian
 
 import keras_influence as ki
 from keras_influence.influence import post_hoc
+from tests.cases.influence import (
+    assert_close,
+    explicit_hessian,
+    explicit_jacobian,
+)
 
 random = np.random.default_rng(0)
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

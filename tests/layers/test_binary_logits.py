@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from layer_case import assert_close, record_gradients
 
 from keras_influence.layers import BinaryLogits
+from tests.cases.layers import assert_close, record_gradients
 
 
 def hessian(head, inputs, labels):

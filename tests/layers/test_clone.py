@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from keras import layers as stock
 from keras import ops
-from layer_case import assert_close, randomize
 
 from keras_influence import layers
-from keras_influence.layers import Recording, RecordingLayer, recording
+from keras_influence.layers import Recording, RecordingLayer, recording_clone
+from tests.cases.layers import assert_close, randomize
 
 
 def block(size):
@@ -65,7 +65,7 @@ def leaves(model):
 
 
 def test_same_outputs_weights_and_names(model, data):
-    clone = recording(model)
+    clone = recording_clone(model)
     for ours, theirs in zip(clone.weights, model.weights, strict=True):
         assert ours is not theirs
         assert_close(ours, theirs, 0.0)
@@ -79,7 +79,7 @@ def test_same_outputs_weights_and_names(model, data):
 
 
 def test_every_layer_records(model, data):
-    clone = recording(model)
+    clone = recording_clone(model)
     parametrised = [x for x in leaves(clone) if x.weights]
     assert len(parametrised) == 7
     assert all(isinstance(x, RecordingLayer) for x in parametrised)
@@ -93,7 +93,7 @@ def test_every_layer_records(model, data):
 
 
 def test_is_a_copy(model, data):
-    clone = recording(model)
+    clone = recording_clone(model)
     before = model.get_weights()
     randomize(clone)
     for ours, theirs in zip(model.get_weights(), before, strict=True):
@@ -104,7 +104,7 @@ def test_keeps_what_is_trainable(model):
     model.get_layer("block").trainable = False
     model.get_layer("vision").layers[0].trainable = False
     model.get_layer("head").bias.trainable = False
-    clone = recording(model)
+    clone = recording_clone(model)
     assert not clone.get_layer("block").trainable
     assert len(model.trainable_variables) < len(model.weights)
     assert [v.shape for v in clone.trainable_variables] == [
@@ -117,7 +117,7 @@ def test_keeps_a_thawed_layer_of_a_frozen_model(model, name):
     nested = model.get_layer(name)
     nested.trainable = False
     nested.layers[1].trainable = True
-    clone = recording(model).get_layer(name)
+    clone = recording_clone(model).get_layer(name)
     assert not clone.trainable
     assert [x.trainable for x in clone.layers] == [
         x.trainable for x in nested.layers
@@ -127,7 +127,7 @@ def test_keeps_a_thawed_layer_of_a_frozen_model(model, name):
 def test_keeps_precision():
     half = stock.Dense(3, dtype="mixed_bfloat16")
     model = keras.Sequential([keras.Input((5,)), half, stock.Dense(2)])
-    clone = recording(model)
+    clone = recording_clone(model)
     assert [x.compute_dtype for x in clone.layers] == ["bfloat16", "float32"]
 
 
@@ -146,7 +146,7 @@ def test_names_what_it_cannot_replace():
         ]
     )
     with pytest.warns(UserWarning, match="no recording layer") as caught:
-        clone = recording(model)
+        clone = recording_clone(model)
     assert len(caught) == 1
     message = str(caught[0].message)
     assert "'separable' (SeparableConv1D), 'memory' (LSTM), " in message
@@ -162,7 +162,7 @@ def test_layers_that_record_already_stay():
     model = keras.Sequential(
         [keras.Input((5,)), layers.Dense(3), layers.BinaryLogits()]
     )
-    clone = recording(model)
+    clone = recording_clone(model)
     assert type(clone.layers[0]) is layers.Dense
     assert type(clone.layers[1]) is layers.BinaryLogits
     assert_close(clone(np.ones((2, 5))), model(np.ones((2, 5))), 1e-6)
@@ -171,7 +171,7 @@ def test_layers_that_record_already_stay():
 def test_low_rank_adapters_stay():
     model = keras.Sequential([keras.Input((5,)), stock.Dense(3, lora_rank=2)])
     with pytest.warns(UserWarning, match="Dense"):
-        clone = recording(model)
+        clone = recording_clone(model)
     assert type(clone.layers[0]) is stock.Dense
     assert_close(clone(np.ones((2, 5))), model(np.ones((2, 5))), 1e-6)
 
@@ -181,18 +181,20 @@ def test_lambda_layers_stay():
         [keras.Input((5,)), stock.Lambda(lambda x: 2 * x), stock.Dense(3)]
     )
     inputs = np.random.normal(size=(3, 5)).astype("float32")
-    assert_close(recording(model)(inputs), model(inputs), 1e-6)
+    assert_close(recording_clone(model)(inputs), model(inputs), 1e-6)
 
 
 def test_compiled_models_stay_compiled():
     model = keras.Sequential([keras.Input((5,)), stock.Dense(3)])
     model.compile("sgd", loss="mse")
-    history = recording(model).fit(np.ones((4, 5)), np.ones((4, 3)), verbose=0)
+    history = recording_clone(model).fit(
+        np.ones((4, 5)), np.ones((4, 3)), verbose=0
+    )
     assert np.isfinite(history.history["loss"][0])
 
 
 def test_saves_and_loads(model, data, tmp_path):
-    clone = recording(model)
+    clone = recording_clone(model)
     clone.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert_close(loaded(data)["text"], model(data)["text"], 1e-6)
@@ -215,7 +217,7 @@ def test_saves_and_loads(model, data, tmp_path):
 )
 def test_refuses(model, message):
     with pytest.raises(ValueError, match=message):
-        recording(model)
+        recording_clone(model)
 
 
 @pytest.mark.slow
@@ -223,7 +225,7 @@ def test_application():
     model = keras.applications.MobileNetV2((32, 32, 3), 0.35, weights=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        clone = recording(model)
+        clone = recording_clone(model)
     images = np.random.normal(size=(2, 32, 32, 3)).astype("float32")
     assert_close(clone(images), model(images), 1e-6)
     assert [v.path for v in clone.weights] == [v.path for v in model.weights]
@@ -236,7 +238,7 @@ def test_bert():
         20, 1, 2, 8, 16, max_sequence_length=6
     )
     with pytest.warns(UserWarning, match="TransformerEncoder"):
-        clone = recording(model)
+        clone = recording_clone(model)
     tokens = np.ones((2, 6), "int32")
     data = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), tokens)
     assert_close(

@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_case import (
+
+from keras_influence.layers import Conv2D, DepthwiseConv2D
+from tests.cases.layers import (
     assert_close,
     check_primitives,
     few_examples,
     run_layer_test,
 )
-
-from keras_influence.layers import Conv2D, DepthwiseConv2D
 
 geometry = st.fixed_dictionaries(
     {

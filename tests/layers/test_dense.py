@@ -3,9 +3,9 @@ import hypothesis.strategies as st
 import keras
 import numpy as np
 import pytest
-from layer_case import check_primitives, few_examples, run_layer_test
 
 from keras_influence.layers import Dense
+from tests.cases.layers import check_primitives, few_examples, run_layer_test
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 2, 5)])

@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-from layer_case import check_primitives, run_layer_test
 
 from keras_influence.layers import EinsumDense
+from tests.cases.layers import check_primitives, run_layer_test
 
 EQUATIONS = [
     ("ab,bc->ac", 7, "c", (5,)),

@@ -2,9 +2,9 @@ import hypothesis
 import hypothesis.strategies as st
 import keras
 import numpy as np
-from layer_case import check_primitives, few_examples, run_layer_test
 
 from keras_influence.layers import Embedding
+from tests.cases.layers import check_primitives, few_examples, run_layer_test
 
 
 @few_examples

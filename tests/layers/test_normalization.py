@@ -4,7 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_case import (
+
+from keras_influence.layers import (
+    BatchNormalization,
+    LayerNormalization,
+    Recording,
+)
+from tests.cases.layers import (
     assert_close,
     check_primitives,
     few_examples,
@@ -12,12 +18,6 @@ from layer_case import (
     record_gradients,
     run_layer_test,
     smooth_loss,
-)
-
-from keras_influence.layers import (
-    BatchNormalization,
-    LayerNormalization,
-    Recording,
 )
 
 parts = st.sampled_from(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from layer_case import assert_close
 
 from keras_influence.layers import Dense, Recording, RecordingLayer, tap
+from tests.cases.layers import assert_close
 
 
 @pytest.fixture

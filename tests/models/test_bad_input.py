@@ -2,7 +2,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_case import (
+
+import keras_influence as ki
+from tests.cases.models import (
     CLASSES,
     FEATURES,
     LOSS,
@@ -13,8 +15,6 @@ from model_case import (
     fit,
     linear_network,
 )
-
-import keras_influence as ki
 
 
 @pytest.mark.parametrize("run_eagerly", [True, False])

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
-from model_case import (
+
+import keras_influence as ki
+from tests.cases.models import (
     CLASSES,
     FEATURES,
     LOSS,
@@ -19,8 +21,6 @@ from model_case import (
     quiet_network,
     state,
 )
-
-import keras_influence as ki
 
 INFLUENCES = {
     "last_layer": ki.Influence(solver=ki.solvers.Exact(0.1)),
@@ -107,7 +107,7 @@ def closed_form(weights, batch, validation, damping, decay, initial):
 def test_the_hypergradient_is_equation_6(parameters, recording):
     built = linear_network(kernel_regularizer=keras.regularizers.L2(0.25))
     if recording:
-        built = ki.layers.recording(built)
+        built = ki.layers.recording_clone(built)
     model = compiled(
         built,
         initial_weight=0.5,

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from model_case import LOSS, compiled, draw, fit
 
 import keras_influence as ki
+from tests.cases.models import LOSS, compiled, draw, fit
 
 random = np.random.default_rng(0)
 

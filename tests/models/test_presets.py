@@ -1,9 +1,17 @@
 import keras
 import numpy as np
 import pytest
-from model_case import CLASSES, LOSS, UNLABELED, data, draw, fit, linear_network
 
 import keras_influence as ki
+from tests.cases.models import (
+    CLASSES,
+    LOSS,
+    UNLABELED,
+    data,
+    draw,
+    fit,
+    linear_network,
+)
 
 
 @pytest.mark.parametrize("name", ["recommended", "single_weights", "paper"])

@@ -8,7 +8,7 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras_influence as ki
-from model_case import (
+from tests.cases.models import (
     UNLABELED, compiled, data, draw, fit, linear_network, network)
 
 def train(strategy, build, learning_rate, steps, **arguments):

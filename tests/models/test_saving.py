@@ -1,7 +1,9 @@
 import keras
 import numpy as np
 import pytest
-from model_case import (
+
+import keras_influence as ki
+from tests.cases.models import (
     VALIDATION,
     assert_same,
     compiled,
@@ -11,8 +13,6 @@ from model_case import (
     network,
     state,
 )
-
-import keras_influence as ki
 
 CADENCE = {"inner_steps": 2, "warmup_steps": 1, "validation_draw": 4}
 V = draw(VALIDATION, 2)

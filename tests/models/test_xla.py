@@ -1,8 +1,8 @@
 import numpy as np
 import tensorflow as tf
-from model_case import compiled, fit, quiet_network
 
 import keras_influence as ki
+from tests.cases.models import compiled, fit, quiet_network
 
 
 def margin(labels, logits):

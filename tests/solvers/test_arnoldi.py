@@ -2,7 +2,14 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from solver_case import (
+
+from keras_influence.solvers import (
+    Arnoldi,
+    ConjugateGradient,
+    DenseOperator,
+)
+from keras_influence.solvers.arnoldi import krylov
+from tests.cases.solvers import (
     damped,
     errors,
     few_examples,
@@ -13,13 +20,6 @@ from solver_case import (
     solve,
     spectra,
 )
-
-from keras_influence.solvers import (
-    Arnoldi,
-    ConjugateGradient,
-    DenseOperator,
-)
-from keras_influence.solvers.arnoldi import krylov
 
 
 @pytest.mark.parametrize("iterations", [1, 4, 9])

@@ -2,7 +2,9 @@ import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
-from solver_case import (
+
+from keras_influence.solvers import ConjugateGradient, DenseOperator
+from tests.cases.solvers import (
     MODES,
     damped,
     errors,
@@ -14,8 +16,6 @@ from solver_case import (
     solve,
     spectra,
 )
-
-from keras_influence.solvers import ConjugateGradient, DenseOperator
 
 
 class Preconditioned(DenseOperator):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from solver_case import errors, right_hand_side, rotated, solve
 
 from keras_influence.solvers import DenseOperator, Exact
+from tests.cases.solvers import errors, right_hand_side, rotated, solve
 
 
 @pytest.mark.parametrize("condition", [1e1, 1e3, 1e5])

@@ -2,7 +2,9 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from solver_case import (
+
+from keras_influence.solvers import Neumann
+from tests.cases.solvers import (
     damped,
     errors,
     few_examples,
@@ -13,8 +15,6 @@ from solver_case import (
     solve,
     spectra,
 )
-
-from keras_influence.solvers import Neumann
 
 
 @few_examples

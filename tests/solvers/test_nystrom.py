@@ -2,7 +2,10 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from solver_case import (
+
+from keras_influence.solvers import DenseOperator, Nystrom
+from keras_influence.solvers.nystrom import nystrom
+from tests.cases.solvers import (
     damped,
     errors,
     few_examples,
@@ -12,9 +15,6 @@ from solver_case import (
     slope,
     solve,
 )
-
-from keras_influence.solvers import DenseOperator, Nystrom
-from keras_influence.solvers.nystrom import nystrom
 
 
 @few_examples

@@ -3,10 +3,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import tensorflow as tf
-from solver_case import few_examples, rotated, seeds
 
 from keras_influence.solvers import DenseOperator, Operator
 from keras_influence.solvers.operator import largest_eigenvalue, norm
+from tests.cases.solvers import few_examples, rotated, seeds
 
 
 class Product(Operator):
@@ -25,8 +25,10 @@ class Product(Operator):
 def test_dense_from_products(size, seed):
     matrix = rotated(np.linspace(-1, 1, size), seed)
     operator = Product(matrix)
-    np.testing.assert_allclose(operator.to_dense(), matrix, atol=1e-15)
-    np.testing.assert_allclose(operator.dense().matrix, matrix, atol=1e-15)
+    np.testing.assert_allclose(operator.as_matrix(), matrix, atol=1e-15)
+    np.testing.assert_allclose(
+        operator.materialize().matrix, matrix, atol=1e-15
+    )
     np.testing.assert_allclose(operator.trace(), np.trace(matrix), atol=1e-12)
 
 
@@ -85,7 +87,7 @@ def test_norm_at_any_scale(scale):
 def test_a_sample_of_what_has_no_examples_is_itself():
     operator = DenseOperator(np.eye(2))
     assert operator.sample(3) is operator
-    assert operator.dense() is operator
+    assert operator.materialize() is operator
 
 
 @pytest.mark.parametrize("shape", [(2,), (2, 3), (2, 2, 2)])

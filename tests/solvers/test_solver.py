@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from solver_case import (
+
+from keras_influence import solvers
+from tests.cases.solvers import (
     MODES,
     damped,
     few_examples,
@@ -15,8 +17,6 @@ from solver_case import (
     seeds,
     solve,
 )
-
-from keras_influence import solvers
 
 # Every solver with a budget that is ample for the condition number 20.
 METHODS = {

@@ -1,10 +1,17 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from solver_case import MODES, errors, right_hand_side, rotated, slope, solve
 
 from keras_influence.solvers import Operator, StochasticNeumann
 from keras_influence.solvers.stochastic_neumann import largest_of_samples
+from tests.cases.solvers import (
+    MODES,
+    errors,
+    right_hand_side,
+    rotated,
+    slope,
+    solve,
+)
 
 
 class SecondMoment(Operator):
@@ -122,7 +129,7 @@ def test_the_same_solve_twice_gives_the_same_bits(rows):
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 def test_scale_covers_small_batches(rows, batch_size):
     operator = SecondMoment(rows, batch_size)
-    samples = [operator.sample(i).to_dense().numpy() for i in range(5)]
+    samples = [operator.sample(i).as_matrix().numpy() for i in range(5)]
     largest = max(np.linalg.eigvalsh(sample)[-1] for sample in samples)
     np.testing.assert_allclose(largest_of_samples(operator), largest, 0.02)
     for stream in range(5):

@@ -7,7 +7,10 @@ import tensorflow as tf
 
 import keras_influence as ki
 from keras_influence.influence.curvature import OuterProduct
-from keras_influence.influence.network import NetworkObjective, StatelessNetwork
+from keras_influence.influence.network_objective import (
+    NetworkObjective,
+    StatelessNetwork,
+)
 from keras_influence.influence.objective import Objective, Term
 
 N = 6
@@ -133,7 +136,7 @@ def test_woodbury_equals_the_explicit_inverse(damping, max_dense):
     solution = solver.solve(operator, vector.astype("float32"))
     assert operator.inverse(damping) is not None
     # Fewer examples than parameters: their matrix is never written out.
-    assert operator.dense() is operator
+    assert operator.materialize() is operator
     assert float(solution.residual) < 1e-3
     scale = np.abs(expected).max()
     np.testing.assert_allclose(solution.vector, expected, atol=1e-3 * scale)
@@ -155,7 +158,7 @@ def test_weight_decay_counts_beside_outer_products():
     rows = explicit(inner) * np.sqrt(np.linspace(0.1, 1.0, N))[:, None]
     expected = rows.T @ rows + 2 * decay * np.eye(inner.size)
     operator = OuterProduct(inner)
-    np.testing.assert_allclose(operator.to_dense(), expected, atol=1e-4)
+    np.testing.assert_allclose(operator.as_matrix(), expected, atol=1e-4)
     assert operator.inverse(0.1) is None
 
 

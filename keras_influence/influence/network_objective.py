@@ -9,7 +9,7 @@ from keras import ops
 from keras_influence.influence import derivatives, scope
 from keras_influence.influence.low_rank import LowRank
 from keras_influence.influence.objective import Objective
-from keras_influence.influence.recorded import (
+from keras_influence.influence.recorded_gradients import (
     RecordedGradients,
     output_gradients,
     scope_records,

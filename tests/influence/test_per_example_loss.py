@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_influence.influence.per_example import PerExampleLoss
+from keras_influence.influence.per_example_loss import PerExampleLoss
 
 random = np.random.default_rng(0)
 LOGITS = random.normal(size=(4, 3)).astype("float32")

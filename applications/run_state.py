@@ -9,7 +9,7 @@ import time
 import keras
 
 
-class Progress:
+class RunState:
     """What a run has done so far, in a folder that is gone when it is done.
 
     Trainings that ended are not repeated. The one that was stopped goes on

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_influence as ki
-from keras_influence.models.example_weights import ExampleWeights
+from keras_influence.weighting.example_weights import ExampleWeights
 
 
 @hypothesis.settings(max_examples=10, deadline=None)

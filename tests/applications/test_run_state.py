@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from applications.__main__ import app
 from applications.presets import PRESETS
-from applications.progress import Checkpoint, Progress
+from applications.run_state import Checkpoint, RunState
 
 X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
 Y = (X[:, 0] > 0).astype("int32")
@@ -85,12 +85,12 @@ def test_a_stop_while_saving_loses_one_epoch(tmp_path, monkeypatch):
 
 
 def test_trainings_that_ended(tmp_path):
-    progress = Progress(tmp_path / "unfinished", {"epochs": 1})
+    progress = RunState(tmp_path / "unfinished", {"epochs": 1})
     row = {"variant": "supervised only", "seed": 3, "test_accuracy": 0.5}
     checkpoint = progress.checkpoint()
     progress.finish(row)
     assert not checkpoint.directory.exists()
-    again = Progress(tmp_path / "unfinished", {"epochs": 1})
+    again = RunState(tmp_path / "unfinished", {"epochs": 1})
     assert again.row("supervised only", 3) == row
     assert again.row("supervised only", 4) is None
     assert again.row("learned weights", 3) is None
@@ -99,10 +99,10 @@ def test_trainings_that_ended(tmp_path):
 
 
 def test_another_recipe_does_not_go_on(tmp_path):
-    Progress(tmp_path, {"epochs": 1})
+    RunState(tmp_path, {"epochs": 1})
     with pytest.raises(ValueError, match="of another recipe"):
-        Progress(tmp_path, {"epochs": 2})
-    Progress(tmp_path, {"epochs": 1})
+        RunState(tmp_path, {"epochs": 2})
+    RunState(tmp_path, {"epochs": 1})
 
 
 def results(directory):
@@ -138,7 +138,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch):
 
 
 def test_an_unfinished_run_of_another_recipe(tmp_path):
-    Progress(tmp_path / "unfinished", {})
+    RunState(tmp_path / "unfinished", {})
     result = CliRunner().invoke(app, [*RUN, "--output", str(tmp_path)])
     assert result.exit_code == 2
     assert "of another recipe" in " ".join(

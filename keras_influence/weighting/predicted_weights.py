@@ -3,12 +3,15 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.models.example_weights import ExampleWeights, checked_ids
-from keras_influence.models.t_statistics import TStatistics
+from keras_influence.weighting.example_weights import (
+    ExampleWeights,
+    checked_ids,
+)
+from keras_influence.weighting.t_statistics import TStatistics
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
-class NetworkWeights(keras.layers.Layer):
+class PredictedWeights(keras.layers.Layer):
     """The weights that a `WeightNetwork` gives, in place of `ExampleWeights`.
 
     Args:
@@ -147,8 +150,8 @@ class NetworkWeights(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "NetworkWeights":
-        """A `NetworkWeights` from `get_config`'s dictionary."""
+    def from_config(cls, config: dict) -> "PredictedWeights":
+        """A `PredictedWeights` from `get_config`'s dictionary."""
         deserialize = keras.saving.deserialize_keras_object
         network = deserialize(config["weight_network"])
         return cls(**{**config, "weight_network": network})

@@ -4,7 +4,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import tensorflow as tf
-from model_case import (
+
+import keras_influence as ki
+from keras_influence.weighting.mean_budget import rescaled, rescaled_gradient
+from tests.cases.models import (
     CLASSES,
     UNLABELED,
     compiled,
@@ -13,9 +16,6 @@ from model_case import (
     fit,
     linear_network,
 )
-
-import keras_influence as ki
-from keras_influence.models.budget import rescaled, rescaled_gradient
 
 weights = npst.arrays("float64", 4, elements=st.floats(0.1, 2.0))
 masks = npst.arrays("float64", 4, elements=st.sampled_from([0.0, 1.0]))

@@ -2,7 +2,7 @@ import keras
 from keras import ops
 
 
-class Progress:
+class TrainingMetrics:
     """The metrics of training that `fit` shows beside Keras' own.
 
     Args:

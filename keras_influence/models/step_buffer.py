@@ -4,7 +4,7 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
-class History(keras.layers.Layer):
+class StepBuffer(keras.layers.Layer):
     """The last steps of training, for differentiating through them.
 
     Args:
@@ -12,7 +12,7 @@ class History(keras.layers.Layer):
 
     Example:
 
-    >>> history = History(2)
+    >>> history = StepBuffer(2)
     >>> for number in (1.0, 2.0, 3.0):
     ...     history.push({"theta": keras.ops.array([number])})
     >>> float(history.recent(1)["theta"][0])

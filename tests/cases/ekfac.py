@@ -6,7 +6,7 @@ import scipy.linalg
 import tensorflow as tf
 
 from keras_influence import layers
-from keras_influence.influence.network import (
+from keras_influence.influence.network_objective import (
     NetworkObjective,
     StatelessNetwork,
 )

@@ -3,7 +3,10 @@ import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
-from model_case import (
+
+import keras_influence as ki
+from keras_influence.weighting.weight_network import Examples
+from tests.cases.models import (
     CLASSES,
     FEATURES,
     UNLABELED,
@@ -17,9 +20,6 @@ from model_case import (
     quiet_network,
     state,
 )
-
-import keras_influence as ki
-from keras_influence.models.weight_network import Examples
 
 
 @keras.saving.register_keras_serializable("test_weight_network")
