@@ -66,7 +66,7 @@ print("same")
 def test_two_replicas_learn_as_one():
     result = subprocess.run(
         [sys.executable, "-c", TWO_REPLICAS],
-        cwd=pathlib.Path(__file__).parent,
+        cwd=pathlib.Path(__file__).parents[2],
         capture_output=True,
         text=True,
     )
