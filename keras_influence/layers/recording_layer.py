@@ -97,7 +97,7 @@ def tap(layer: keras.layers.Layer) -> None:
         record(layer, inputs, outputs)
         return outputs
 
-    tapped.tapped = True
+    tapped.tapped = True  # pyright: ignore[reportAttributeAccessIssue]
     layer.call = tapped
 
 
