@@ -103,7 +103,7 @@ def extreme_examples(inputs, weights, labels=None, harmful=None) -> Figure:
     if harmful is not None:
         note += " Framed: harmful."
     figure.supxlabel(note, fontsize=9, color=ALL)
-    halves = figure.subfigures(2, 1, hspace=0.06)
+    halves = figure.subfigures(2, 1, squeeze=False, hspace=0.06)[:, 0]
     groups = {"Most weighted": order[::-1][:20], "Least weighted": order[:20]}
     for half, (title, ids) in zip(halves, groups.items(), strict=True):
         half.suptitle(title, fontsize=12, fontweight="bold")
