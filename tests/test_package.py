@@ -82,8 +82,8 @@ def test_every_public_name_has_a_docstring(room):
         value = getattr(room, name)
         # A named tuple without a docstring gets its signature.
         if not inspect.ismodule(value):
-            doc = value.__doc__
-            assert doc and not doc.startswith(f"{name}("), name
+            assert value.__doc__, name
+            assert not value.__doc__.startswith(f"{name}("), name
 
 
 def test_every_file_that_the_guide_names_exists():
