@@ -29,7 +29,8 @@ test-all: setup
 # What the lowest versions of the dependencies could break, in minutes.
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/python -m pytest -n 2 tests/layers tests/losses \
-		tests/optimizers tests/callbacks tests/weighting tests/models
+		tests/optimizers tests/callbacks tests/models/test_saving.py \
+		tests/models/test_influence_model.py
 
 $(LOWEST)/installed: pyproject.toml .ci/lowest.py | setup
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)

@@ -97,7 +97,7 @@ def tap(layer: keras.layers.Layer) -> None:
         record(layer, inputs, outputs)
         return outputs
 
-    tapped.tapped = True  # pyright: ignore[reportAttributeAccessIssue]
+    tapped.tapped = True
     layer.call = tapped
 
 
