@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup demo test test-all lint format clean
+.PHONY: setup demo test test-all test-lowest coverage lint format clean
 
 setup: $(VENV)/installed
 
@@ -23,15 +24,34 @@ test: setup
 	$(BIN)/python -m pytest -n 2
 
 test-all: setup
-	$(BIN)/python -m pytest -n 2 -m 'slow or not slow'
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov=keras_influence
+
+# What the lowest versions of the dependencies could break, in minutes.
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest -n 2 tests/layers tests/losses \
+		tests/optimizers tests/callbacks tests/models/test_saving.py \
+		tests/models/test_influence_model.py
+
+$(LOWEST)/installed: pyproject.toml .ci/lowest.py | setup
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(BIN)/python .ci/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/bin/python -m pip install --quiet --editable '.[plots]' \
+		--constraint $(LOWEST)/constraints.txt \
+		pytest pytest-xdist hypothesis scipy
+	touch $@
+
+coverage: setup
+	$(BIN)/python -m pytest -n 2 --cov=keras_influence
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) runs build dist *.egg-info

@@ -15,6 +15,8 @@ from keras_influence.models.influence_model import InfluenceModel
 from keras_influence.models.presets import preset
 from keras_influence.weighting.weight_network import WeightNetwork
 
+__version__ = "0.2.0"
+
 __all__ = [
     "Influence",
     "InfluenceModel",

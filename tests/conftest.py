@@ -1,18 +1,9 @@
 import os
 import pathlib
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-
-import keras
 import pytest
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")

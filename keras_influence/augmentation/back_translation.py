@@ -99,15 +99,8 @@ def read_back_translations(
         )
     result = BackTranslations(texts, [False] * len(texts), {})
     for line, row in _rows(pathlib.Path(path)):
-        reason = _malformed(row)
-        if reason is None:
-            place = places.get(row["id"])
-            original, translated = (clean(row[f]) for f in FIELDS[1:])
-            reason = _unused(result, place, original, translated)
-        if reason is None:
-            result.texts[place] = translated
-            result.translated[place] = True
-        else:
+        reason = _malformed(row) or _use(result, places, row, clean)
+        if reason is not None:
             result.rejected.setdefault(reason, []).append(line)
     if not any(result.translated):
         raise ValueError(
@@ -117,8 +110,10 @@ def read_back_translations(
     return result
 
 
-def _unused(result, place, original, translated):
-    """Why a row cannot be used, or `None`."""
+def _use(result, places, row, clean):
+    """Puts a row's translation in its place, or says why it cannot."""
+    place = places.get(row["id"])
+    original, translated = (clean(row[field]) for field in FIELDS[1:])
     if place is None:
         return "the id is not in the data set"
     if result.translated[place]:
@@ -129,6 +124,8 @@ def _unused(result, place, original, translated):
         return "a text has fewer than 10 characters"
     if abs(len(translated) - len(original)) > 0.5 * len(original):
         return "the lengths differ by more than half"
+    result.texts[place] = translated
+    result.translated[place] = True
     return None
 
 

@@ -205,8 +205,8 @@ class CTAugment(ImageAugmentation):
         """Operations `(n, depth)`, parameters and places `(n, depth, 2)`."""
         shape = (ops.shape(images)[0], self.depth, 5)
         draws = tf.random.stateless_uniform(shape, seed)
-        chosen = ops.cast(draws[..., 0] * len(_OPERATIONS), "int32")
-        return chosen, draws[..., 1:3], draws[..., 3:]
+        chosen = ops.cast(draws[:, :, 0] * len(_OPERATIONS), "int32")
+        return chosen, draws[:, :, 1:3], draws[:, :, 3:]
 
     def _apply(self, images, chosen, values, places):
         """Applies the operations in turn; returns uint8 levels."""

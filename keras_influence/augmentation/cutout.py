@@ -39,8 +39,9 @@ def square(images: tf.Tensor, size, position: tf.Tensor) -> tf.Tensor:
     return (rows & columns)[..., None]
 
 
-def fill_values(fill, channels: int) -> tf.Tensor:
-    """`fill` as a float32 tensor of one value per channel."""
+def fill_values(fill, images: tf.Tensor) -> tf.Tensor:
+    """`fill` as a float32 tensor of one value per channel of the images."""
+    channels = images.shape[-1]
     fill = ops.cast(fill, "float32")
     if tuple(fill.shape) not in ((), (1,), (channels,)):
         raise ValueError(
@@ -91,7 +92,7 @@ class Cutout(ImageAugmentation):
     def augment(self, images, seed):
         """Cuts one square out of every image."""
         position = tf.random.stateless_uniform((ops.shape(images)[0], 2), seed)
-        fill = fill_values(self.fill, images.shape[-1])
+        fill = fill_values(self.fill, images)
         return cutout(images, self.size, position, fill)
 
     def get_config(self):

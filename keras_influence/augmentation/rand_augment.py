@@ -92,17 +92,17 @@ class RandAugment(ImageAugmentation):
 
     def augment(self, images, seed):
         """Applies `num_ops` operations to every image, then cuts out."""
-        n, channels = ops.shape(images)[0], images.shape[-1]
         fill = sum(self.value_range) / 2 if self.fill is None else self.fill
-        fill = fill_values(fill, channels)
+        fill = fill_values(fill, images)
         hole = ops.append(quantize(fill, self.value_range), 0)
         pixels = _opaque(quantize(images, self.value_range))
-        draws = tf.random.stateless_uniform((self.num_ops + 1, n, 6), seed)
+        shape = (self.num_ops + 1, ops.shape(images)[0], 6)
+        draws = tf.random.stateless_uniform(shape, seed)
         for step in range(self.num_ops):
             pixels = self._apply_one(pixels, hole, draws[step])
         images = dequantize(_rgb(pixels), self.value_range, images.dtype)
         cut = square(pixels, self.cutout, draws[-1, :, :2])
-        hidden = cut | (pixels[..., -1:] == 0)
+        hidden = cut | (pixels[:, :, :, -1:] == 0)
         return ops.where(hidden, ops.cast(fill, images.dtype), images)
 
     def _apply_one(self, pixels, hole, draw):

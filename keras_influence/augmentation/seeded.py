@@ -30,13 +30,13 @@ class SeededLayer(keras.layers.Layer):
         """`seed` if given, checked, else the next of this layer's own."""
         if seed is None:
             return ops.cast(self.generator.make_seeds(1)[:, 0], "int32")
-        seed = ops.cast(seed, "int32")
-        if tuple(seed.shape) != (2,):
+        given = ops.cast(seed, "int32")
+        if tuple(given.shape) != (2,):
             raise ValueError(
                 "`seed` must be two integers, a tensor of shape (2,). "
-                f"Received a seed of shape {tuple(seed.shape)}."
+                f"Received a seed of shape {tuple(given.shape)}."
             )
-        return seed
+        return given
 
     def get_config(self):
         """The arguments of this layer."""

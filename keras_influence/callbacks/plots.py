@@ -1,9 +1,34 @@
 """Pictures of example weights, as matplotlib figures ready for `savefig`."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GOOD, HARMFUL, ALL = "#3b76af", "#d9544d", "#5a6472"
+
+
+def figure_class() -> type[Figure]:
+    """Matplotlib's `Figure`, imported here and only here.
+
+    Returns:
+        The class.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Pictures of weights need matplotlib, which is not installed. "
+            'Install it with `pip install "keras-influence[plots]"`.'
+        ) from error
+    return Figure
 
 
 def weight_histogram(weights, harmful=None) -> Figure:
@@ -72,13 +97,13 @@ def extreme_examples(inputs, weights, labels=None, harmful=None) -> Figure:
         The figure.
     """
     order = np.argsort(weights, kind="stable")
-    figure = Figure(figsize=(10, 6.6), layout="constrained")
+    figure = figure_class()(figsize=(10, 6.6), layout="constrained")
     note = "weight" if labels is None else "label and weight"
     note = f"Above each image: {note}."
     if harmful is not None:
         note += " Framed: harmful."
     figure.supxlabel(note, fontsize=9, color=ALL)
-    halves = figure.subfigures(2, 1, hspace=0.06)
+    halves = figure.subfigures(2, 1, squeeze=False, hspace=0.06)[:, 0]
     groups = {"Most weighted": order[::-1][:20], "Least weighted": order[:20]}
     for half, (title, ids) in zip(halves, groups.items(), strict=True):
         half.suptitle(title, fontsize=12, fontweight="bold")
@@ -115,7 +140,7 @@ def _show(axis, image, frame):
 
 
 def _figure(xlabel, ylabel):
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = figure_class()(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.spines[["top", "right"]].set_visible(False)

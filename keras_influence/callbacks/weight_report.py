@@ -38,6 +38,9 @@ class WeightReport(WeightHistory):
             Splits the pictures in two. Defaults to `None`.
         **kwargs: arguments of `WeightHistory`.
 
+    Raises:
+        ImportError: if matplotlib is not installed.
+
     Example:
     ```python
     report = ki.callbacks.WeightReport("runs/mine", inputs=x_u)
@@ -55,6 +58,7 @@ class WeightReport(WeightHistory):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        plots.figure_class()  # Not hours later, when training has ended.
         self.directory = pathlib.Path(directory)
         self.inputs = inputs
         self.example_ids = example_ids

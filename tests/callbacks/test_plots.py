@@ -1,9 +1,10 @@
+import sys
 import types
 
 import numpy as np
 import pytest
 
-from keras_influence.callbacks import plots
+from keras_influence.callbacks import WeightReport, plots
 
 
 def test_histogram_counts_every_example_once():
@@ -75,3 +76,11 @@ def test_what_counts_as_images():
     assert plots.are_images(np.zeros((2, 8, 8, 3)))
     assert not plots.are_images(np.zeros((2, 8)))
     assert not plots.are_images(np.zeros((2, 8, 8, 7)))
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"keras-influence\[plots\]"):
+        WeightReport(tmp_path)
+    with pytest.raises(ImportError, match=r"keras-influence\[plots\]"):
+        plots.weight_histogram(np.ones(3))
