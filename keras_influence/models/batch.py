@@ -90,7 +90,8 @@ def _rows(nest):
 
 
 def _concatenated(*parts):
-    dtypes = {keras.backend.standardize_dtype(p.dtype) for p in parts}
+    parts = [tf.convert_to_tensor(p) for p in parts]
+    dtypes = {p.dtype.name for p in parts}
     if len(dtypes) > 1:
         if "string" in dtypes:
             raise ValueError(
