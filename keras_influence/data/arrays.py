@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_influence.data.sparse_rows import SparseRows
+from keras_influence.data.sparse_rows import SparseRows, to_dense
 
 # Labels of these types cannot hold -1, or are none that losses compare.
 WIDER = dict.fromkeys(("bool", "int8", "int16", "uint8", "uint16"), "int32")
@@ -155,8 +155,7 @@ def _check_finite(name, array):
 
 
 def _as_label(name, y):
-    if isinstance(y, SparseRows):
-        y = y.to_dense().numpy()
+    y = to_dense(y)
     if y.dtype.kind in "USTO":
         raise ValueError(
             f"{name} must be numbers. Received: strings; "

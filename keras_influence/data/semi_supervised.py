@@ -1,5 +1,6 @@
 import inspect
 import math
+import numbers
 import zlib
 from collections.abc import Callable
 
@@ -145,12 +146,13 @@ def semi_supervised(
 
 
 def _unlabeled_size(batch_size, ratio):
-    size = batch_size * ratio
-    if not 0 < ratio < math.inf or not math.isclose(size, round(size)):
+    in_range = isinstance(ratio, numbers.Real) and 0 < ratio < math.inf
+    size = batch_size * ratio if in_range else math.nan
+    if not in_range or not math.isclose(size, round(size)):
         raise ValueError(
             "`unlabeled_ratio` times `batch_size` must be a whole number of "
             "examples, at least one. Received: "
-            f"unlabeled_ratio={ratio}, batch_size={batch_size}"
+            f"unlabeled_ratio={ratio!r}, batch_size={batch_size}"
         )
     return round(size)
 

@@ -1,5 +1,3 @@
-import copy
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -14,47 +12,51 @@ class SparseRows:
     """
 
     def __init__(self, matrix):
-        if isinstance(matrix, tf.sparse.SparseTensor):
-            matrix = tf.sparse.reorder(matrix)
-            rows, columns = tf.unstack(matrix.indices, axis=1)
-            ragged = tf.RaggedTensor.from_value_rowids(
-                columns, rows, nrows=matrix.dense_shape[0]
-            )
-            values = matrix.values
-        else:
-            matrix = matrix.tocsr()
-            ragged = tf.RaggedTensor.from_row_splits(
-                matrix.indices.astype("int64"), matrix.indptr.astype("int64")
-            )
-            values = tf.convert_to_tensor(matrix.data)
         self.shape = tuple(map(int, matrix.shape))
-        self.dtype = values.dtype
-        self._columns, self._values = ragged, ragged.with_flat_values(values)
+        with tf.device("CPU:0"):
+            columns, values = _by_row(matrix)
+        self._columns, self._values = columns, columns.with_flat_values(values)
 
     @property
     def values(self) -> np.ndarray:
         """What is not zero, row by row."""
         return self._values.flat_values.numpy()
 
-    def take(self, rows) -> "SparseRows":
-        """The rows at these places, still sparse."""
-        taken = copy.copy(self)
-        taken._columns = tf.gather(self._columns, rows)
-        taken._values = tf.gather(self._values, rows)
-        taken.shape = (rows.shape[0], self.shape[1])
-        return taken
+    def gather(self, rows):
+        """These rows as a dense tensor of shape `(n, columns)`.
 
-    def to_dense(self):
-        """All rows as a dense tensor."""
-        columns, values = self._columns, self._values.flat_values
+        Args:
+            rows: integer tensor of shape `(n,)`.
+        """
+        columns = tf.gather(self._columns, rows)
+        values = tf.gather(self._values, rows).flat_values
         places = tf.stack([columns.value_rowids(), columns.flat_values], 1)
         shape = tf.stack([columns.nrows(), self.shape[1]])
-        return tf.ensure_shape(tf.scatter_nd(places, values, shape), self.shape)
+        dense = tf.scatter_nd(places, values, shape)
+        return tf.ensure_shape(dense, [rows.shape[0], self.shape[1]])
 
 
-def to_dense(leaf):
-    """`SparseRows` or anything else as a dense tensor."""
-    return leaf.to_dense() if isinstance(leaf, SparseRows) else leaf
+def _by_row(matrix):
+    """Column numbers, a ragged row each, and all values in that order."""
+    if isinstance(matrix, tf.sparse.SparseTensor):
+        matrix = tf.sparse.reorder(matrix)
+        rows, columns = tf.unstack(matrix.indices, axis=1)
+        columns = tf.RaggedTensor.from_value_rowids(
+            columns, rows, nrows=matrix.dense_shape[0]
+        )
+        return columns, matrix.values
+    matrix = matrix.tocsr()
+    columns = tf.RaggedTensor.from_row_splits(
+        matrix.indices.astype("int64"), matrix.indptr.astype("int64")
+    )
+    return columns, tf.convert_to_tensor(matrix.data)
+
+
+def to_dense(leaf) -> np.ndarray:
+    """All rows of `SparseRows`, or an array as it is."""
+    if isinstance(leaf, SparseRows):
+        return leaf.gather(tf.range(leaf.shape[0])).numpy()
+    return leaf
 
 
 def gather_rows(nest, rows):
@@ -66,7 +68,7 @@ def gather_rows(nest, rows):
     """
     return keras.tree.map_structure(
         lambda leaf: (
-            leaf.take(rows).to_dense()
+            leaf.gather(rows)
             if isinstance(leaf, SparseRows)
             else tf.gather(leaf, rows)
         ),

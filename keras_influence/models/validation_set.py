@@ -3,7 +3,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_influence.data.examples import as_examples
-from keras_influence.data.sparse_rows import SparseRows, gather_rows, to_dense
+from keras_influence.data.sparse_rows import to_dense
 
 _FORMS = {2: "(x, y)"}
 
@@ -23,7 +23,8 @@ class ValidationSet:
     """
 
     def __init__(self, data, batch_size: int):
-        if batch_size < 1:
+        integer = isinstance(batch_size, (int, np.integer))
+        if not integer or batch_size < 1:
             raise ValueError(
                 "Argument `validation_draw` must be an integer >= 1. "
                 f"Received: validation_draw={batch_size}"
@@ -44,12 +45,7 @@ class ValidationSet:
         # Shuffled once: a draw is then a window of consecutive examples.
         order = np.random.RandomState(0).permutation(self.size)
         self.data = keras.tree.map_structure(
-            lambda leaf: (
-                leaf.take(order)
-                if isinstance(leaf, SparseRows)
-                else tf.constant(leaf[order])
-            ),
-            data,
+            lambda leaf: tf.constant(to_dense(leaf)[order]), data
         )
 
     @property
@@ -67,10 +63,12 @@ class ValidationSet:
             Tuple `(x, y)`.
         """
         if self.batch_size == self.size:
-            return keras.tree.map_structure(to_dense, self.data)
+            return self.data
         start = tf.cast(number, tf.int64) * self.batch_size
         rows = (start + tf.range(self.batch_size, dtype=tf.int64)) % self.size
-        return gather_rows(self.data, rows)
+        return keras.tree.map_structure(
+            lambda leaf: tf.gather(leaf, rows), self.data
+        )
 
 
 def _load(dataset):

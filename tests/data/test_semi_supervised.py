@@ -526,6 +526,7 @@ def dataset_of_batches():
         ("whole number", {"unlabeled_ratio": -1}),
         ("whole number", {"unlabeled_ratio": 0.1}),
         ("whole number", {"unlabeled_ratio": float("nan")}),
+        ("whole number", {"unlabeled_ratio": "7"}),
         ("whole number", {"unlabeled_ratio": float("inf")}),
         ("`views` must be a dict", {"views": {}}),
         ("`views` must be a dict", {"views": [None]}),

@@ -92,6 +92,12 @@ def test_what_is_no_validation_set(data, message):
     assert "`validation_set`" in str(error.value)
 
 
+@pytest.mark.parametrize("draw", [0, -1, 1.5, np.nan])
+def test_a_draw_is_of_a_number_of_examples(draw):
+    with pytest.raises(ValueError, match="`validation_draw` must be an integ"):
+        ValidationSet((X, Y), draw)
+
+
 def test_labels():
     validation = ValidationSet((np.zeros((5, 1)), np.arange(5)), 2)
     assert sorted(validation.labels) == list(range(5))
