@@ -59,7 +59,7 @@ def to_dense(leaf) -> np.ndarray:
     return leaf
 
 
-def gather_rows(nest, rows):
+def gather_examples(nest, rows):
     """The rows of a nest of tensors and `SparseRows`, all dense.
 
     Args:

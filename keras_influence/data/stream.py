@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_influence.data.repeats import check_repeats, watch
-from keras_influence.data.sparse_rows import SparseRows, gather_rows
+from keras_influence.data.sparse_rows import SparseRows, gather_examples
 
 # Above it, an order of all ids takes seconds to make and much memory.
 SHUFFLED_AT_ONCE = 2**20
@@ -46,7 +46,7 @@ def stream(
     n = keras.tree.flatten(arrays)[0].shape[0]
 
     def gather(index):
-        return index, gather_rows(arrays, index)
+        return index, gather_examples(arrays, index)
 
     ids = (_ids if n <= SHUFFLED_AT_ONCE else _ids_of_many)(
         n, size, seed, start_step

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_influence.data.sparse_rows import (
     SparseRows,
-    gather_rows,
+    gather_examples,
     to_dense,
 )
 from tests.cases.properties import property_test
@@ -34,7 +34,9 @@ def test_rows_are_those_of_the_dense_matrix(matrix, kind, data):
     found = SparseRows(sparse)
     assert found.shape == matrix.shape
     np.testing.assert_array_equal(to_dense(found), matrix)
-    both = gather_rows({"sparse": found, "dense": tf.constant(matrix)}, rows)
+    both = gather_examples(
+        {"sparse": found, "dense": tf.constant(matrix)}, rows
+    )
     np.testing.assert_array_equal(both["sparse"], matrix[rows])
     np.testing.assert_array_equal(both["dense"], matrix[rows])
     assert to_dense(matrix) is matrix
