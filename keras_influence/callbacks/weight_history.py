@@ -1,7 +1,10 @@
 import keras
 import numpy as np
+from keras import ops
 
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+QUARTILES = (0.25, 0.5, 0.75)
+# Quartiles of more weights are those of as many of them.
+SAMPLE = 1_000_000
 
 
 class WeightHistory(keras.callbacks.Callback):
@@ -25,7 +28,8 @@ class WeightHistory(keras.callbacks.Callback):
         weights: list of float arrays of shape `(examples,)`, one a snapshot.
         quantiles: list of float arrays of shape `(5,)`, one a snapshot:
             minimum, lower quartile, median, upper quartile and maximum of all
-            the weights.
+            the weights; of more than a million, the quartiles of a fixed
+            sample of a million.
 
     Example:
     >>> import keras_influence as ki
@@ -51,7 +55,7 @@ class WeightHistory(keras.callbacks.Callback):
 
     def __init__(self, every: int = 100, examples=1000, seed: int = 0):
         super().__init__()
-        if every < 1:
+        if not isinstance(every, int) or every < 1:
             raise ValueError(
                 "`every` must be a positive number of steps. "
                 f"Received: every={every}."
@@ -62,8 +66,14 @@ class WeightHistory(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Takes the first snapshot."""
-        num_examples = len(example_weights(self.model))
+        num_examples = weight_values(self.model).shape[0]
         self.ids = _sample(self.examples, num_examples, self.seed)
+        random = np.random.default_rng(self.seed)
+        self._of_quartiles = (
+            np.arange(num_examples)
+            if num_examples <= SAMPLE
+            else random.integers(num_examples, size=SAMPLE)
+        )
         self.steps, self.weights, self.quantiles = [], [], []
         self._take(self._iterations())
 
@@ -86,26 +96,46 @@ class WeightHistory(keras.callbacks.Callback):
         return int(self.model.optimizer.iterations)
 
     def _take(self, step):
-        weights = example_weights(self.model)
+        values = weight_values(self.model)
+
+        def rows(ids):
+            return ops.convert_to_numpy(ops.take(values, ids, axis=0))
+
+        quartiles = np.quantile(rows(self._of_quartiles), QUARTILES)
+        extremes = float(ops.min(values)), float(ops.max(values))
         self.steps.append(step)
-        self.weights.append(weights[self.ids])
-        self.quantiles.append(np.quantile(weights, QUANTILES))
+        self.weights.append(rows(self.ids))
+        self.quantiles.append(np.array([extremes[0], *quartiles, extremes[1]]))
 
 
-def example_weights(model) -> np.ndarray:
-    """The model's example weights; a clear error if it has none."""
+def weight_values(model):
+    """The model's example weights where they are, an error if it has none."""
+    weighting = getattr(model, "weighting", None)
+    if weighting is not None:
+        return weighting.values
     if not hasattr(model, "example_weights"):
         raise ValueError(
             "This callback needs a model with example weights, such as "
             f"`keras_influence.InfluenceModel`. Received: model={model}."
         )
-    return np.asarray(model.example_weights)
+    return model.example_weights
+
+
+def example_weights(model) -> np.ndarray:
+    """A copy of the model's example weights, an error if it has none."""
+    return ops.convert_to_numpy(weight_values(model))
 
 
 def _sample(examples, num_examples, seed):
     if isinstance(examples, int):
-        draw = np.random.default_rng(seed).permutation(num_examples)
-        return np.sort(draw[:examples])
+        # Without an array of all ids.
+        drawn = np.random.default_rng(seed).choice(
+            num_examples,
+            min(examples, num_examples),
+            replace=False,
+            shuffle=False,
+        )
+        return np.sort(drawn)
     ids = np.asarray(examples, "int64")
     if len(ids) and not 0 <= ids.min() <= ids.max() < num_examples:
         raise ValueError(

@@ -1,5 +1,6 @@
 import inspect
 import math
+import numbers
 import zlib
 from collections.abc import Callable
 
@@ -7,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_influence.data.checks import check_examples, check_integer
+from keras_influence.data.checks import check_integer
+from keras_influence.data.examples import as_examples
 from keras_influence.data.stream import stream
 
 _LABELED = {2: "(x, y)", 3: "(x, y, sample_weight)"}
@@ -44,10 +46,13 @@ def semi_supervised(
     the signature names `training`, as Keras layers' do, it gets `True`.
 
     Args:
-        labeled: tuple `(x, y)` or `(x, y, sample_weight)` of arrays, or a
-            finite `tf.data.Dataset` of single examples `(x, y)` or
+        labeled: tuple `(x, y)` or `(x, y, sample_weight)` of anything NumPy
+            makes an array of, pandas objects by position, or sparse matrices,
+            of which a batch's rows are made dense; or a finite
+            `tf.data.Dataset` of single examples `(x, y)` or
             `(x, y, sample_weight)`. `x` may be a nest such as a dict of
-            arrays; lists in it become tuples. `y` has shape `(n,)` or `(n, k)`.
+            arrays; lists of arrays become tuples. `y` has shape `(n,)` or
+            `(n, k)`.
         unlabeled: inputs `x`, or a tuple `(x, y)` if the examples come with
             labels that are not to be trusted; a finite `tf.data.Dataset` of
             either.
@@ -72,8 +77,11 @@ def semi_supervised(
         `ids` are `int64` of shape `(batch_size * unlabeled_ratio,)`.
 
     Raises:
-        ValueError: if sets are empty, their parts do not fit together, or an
-            argument is out of its range.
+        ValueError: if sets are empty, their parts do not fit together, arrays
+            have values that are missing or not finite, a `Dataset` does not
+            repeat itself, or an argument is out of its range.
+        tf.errors.InvalidArgumentError: when iterated, if a `Dataset` yields
+            another example in the place of one that it yielded before.
 
     Example:
     >>> x, y = np.arange(10.0), np.arange(10) % 2
@@ -91,9 +99,8 @@ def semi_supervised(
     True
     """
     views = {"original": None} if views is None else views
-    labeled, unlabeled = _as_tuples(labeled), _as_tuples(unlabeled)
-    check_examples("labeled", labeled, _LABELED)
-    check_examples("unlabeled", unlabeled, _UNLABELED)
+    labeled = as_examples("labeled", labeled, _LABELED)
+    unlabeled = as_examples("unlabeled", unlabeled, _UNLABELED)
     check_integer("batch_size", batch_size, 1)
     check_integer("seed", seed, 0)
     check_integer("start_step", start_step, 0)
@@ -118,7 +125,12 @@ def semi_supervised(
 
     def batches(name, examples, size):
         return stream(
-            examples, size, _derive(seed, name), start_step, shuffle_buffer
+            name,
+            examples,
+            size,
+            _derive(seed, name),
+            start_step,
+            shuffle_buffer,
         )
 
     dataset = tf.data.Dataset.zip(
@@ -133,24 +145,14 @@ def semi_supervised(
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _as_tuples(examples):
-    """`x` as `(x,)`, so that examples are tuples whatever they hold."""
-    if isinstance(examples, tf.data.Dataset):
-        if isinstance(examples.element_spec, tuple):
-            return examples
-        return examples.map(lambda x: (x,))
-    examples = examples if isinstance(examples, tuple) else (examples,)
-    # Functions of tf.data would stack a list into one tensor.
-    return keras.tree.lists_to_tuples(examples)
-
-
 def _unlabeled_size(batch_size, ratio):
-    size = batch_size * ratio
-    if not 0 < ratio < math.inf or not math.isclose(size, round(size)):
+    in_range = isinstance(ratio, numbers.Real) and 0 < ratio < math.inf
+    size = batch_size * ratio if in_range else math.nan
+    if not in_range or not math.isclose(size, round(size)):
         raise ValueError(
             "`unlabeled_ratio` times `batch_size` must be a whole number of "
             "examples, at least one. Received: "
-            f"unlabeled_ratio={ratio}, batch_size={batch_size}"
+            f"unlabeled_ratio={ratio!r}, batch_size={batch_size}"
         )
     return round(size)
 

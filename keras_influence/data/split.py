@@ -2,7 +2,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_influence.data.arrays import is_missing
 from keras_influence.data.checks import check_integer
+
+# What is left of a missing value where an array is made one of strings.
+_GAPS = {"U": ["nan", "<NA>"], "S": [b"nan", b"<NA>"]}
 
 
 class Split(NamedTuple):
@@ -31,9 +35,9 @@ def split(
     every version of NumPy.
 
     Args:
-        y: array of integers or strings of shape `(n,)`, the classes. A
-            negative integer means that the label is not known: such rows can
-            only be unlabelled.
+        y: array, list or series of integers or strings of shape `(n,)`, the
+            classes. A negative integer, NaN or None means that the label is
+            not known: such rows can only be unlabelled.
         labeled: int, number of labelled rows in all.
         validation: int, number of validation rows in all. Defaults to `0`.
         unlabeled: int, number of unlabelled rows, drawn whatever their class.
@@ -61,7 +65,6 @@ def split(
     >>> rows.validation.size, rows.unlabeled.size
     (10, 86)
     """
-    y = _check_labels(y)
     check_integer("labeled", labeled, 1)
     check_integer("validation", validation, 0)
     check_integer("seed", seed, 0)
@@ -98,31 +101,71 @@ def split(
     return Split(labeled, validation, rest)
 
 
-def _check_labels(y):
-    y = np.asarray(y)
-    y = np.asarray(y.tolist()) if y.dtype.kind == "O" else y
-    if y.ndim != 1 or y.size == 0 or y.dtype.kind not in "biuSUT":
+def _known(y):
+    """Rows that have a label, and their labels."""
+    if isinstance(y, np.ma.MaskedArray):
+        y = np.where(np.ma.getmaskarray(y), None, y.data)
+    # As an array of strings, NaN beside strings would be a class "nan".
+    y = np.asarray(y, dtype=object if isinstance(y, (list, tuple)) else None)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    y = y.astype(object) if y.dtype.kind == "T" else y
+    if y.ndim != 1 or y.size == 0 or y.dtype.kind not in "biufSUO":
+        advice = "`np.argmax(y, axis=-1)` makes one of one-hot labels. "
         raise ValueError(
             "`y` must be a non-empty array of integers or strings of shape "
-            "`(n,)`; `np.argmax(y, axis=-1)` makes one of one-hot labels. "
-            f"Received: an array of shape {y.shape} and dtype {y.dtype}"
+            f"`(n,)`; {advice if y.ndim == 2 else ''}Received: an array of "
+            f"shape {y.shape} and dtype {y.dtype}"
         )
-    return y
+    missing = np.zeros(len(y), bool)
+    if y.dtype.kind == "f":
+        missing = np.isnan(y)
+    elif y.dtype.kind == "O":
+        missing = np.array([is_missing(label) for label in y])
+    rows = np.flatnonzero(~missing)
+    labels = _classes(y[rows])
+    if labels.dtype.kind == "i":
+        rows, labels = rows[labels >= 0], labels[labels >= 0]
+    if rows.size == 0:
+        raise ValueError(
+            "`y` has no row with a label: all are negative or missing, and "
+            "only unlabelled rows may be."
+        )
+    return rows, labels
+
+
+def _classes(labels):
+    """Labels that are there, as integers or strings."""
+    if labels.dtype.kind == "O":
+        strings = [isinstance(label, (str, bytes)) for label in labels]
+        if any(strings) and not all(strings):
+            raise ValueError(
+                "`y` must be integers or strings. Received: both in one array"
+            )
+        labels = np.array(labels.tolist())
+    if labels.dtype.kind == "f":
+        whole = np.isfinite(labels) & (labels == np.round(labels))
+        if not whole.all():
+            raise ValueError(
+                "`y` must be classes: integers or strings. Received: "
+                f"{np.unique(labels[~whole])[:5]}"
+            )
+        labels = labels.astype("int64")
+    if np.isin(labels, _GAPS.get(labels.dtype.kind, ())).any():
+        raise ValueError(
+            "`y` has the string 'nan' as a label, which NumPy and pandas make "
+            "of a missing value. Pass it as None, as in `np.array(y, object)`, "
+            "or give the class another name."
+        )
+    return labels
 
 
 def _groups(y, balanced):
     """Rows with a label: one group a class, or a single one of them all."""
-    known = np.arange(len(y))
-    if y.dtype.kind == "i":
-        known = known[y >= 0]
-    if known.size == 0:
-        raise ValueError(
-            "`y` has no row with a label: all are negative, and only "
-            "unlabelled rows may be."
-        )
+    known, labels = _known(y)
     if not balanced:
         return {"The data set": known}
-    classes, of_row = np.unique(y[known], return_inverse=True)
+    classes, of_row = np.unique(labels, return_inverse=True)
     return {f"Class {c!s}": known[of_row == k] for k, c in enumerate(classes)}
 
 

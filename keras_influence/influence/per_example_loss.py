@@ -39,7 +39,7 @@ class PerExampleLoss:
     def __call__(self, labels, logits):
         """Losses of shape `(n,)` from labels and logits `(n, units)`."""
         function = getattr(self.loss, "call", self.loss)
-        labels = ops.convert_to_tensor(labels)
+        labels = _wide(labels)
         if len(labels.shape) == len(logits.shape) - 1:
             labels = ops.expand_dims(labels, -1)
         losses = function(labels, logits)
@@ -51,8 +51,11 @@ class PerExampleLoss:
         return isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy)
 
     def outside(self, labels, classes: int):
-        """Which integer labels are none of the classes, a boolean tensor."""
+        """Which labels are none of the classes, a boolean tensor."""
+        labels = _wide(labels)
         outside = (labels < 0) | (labels >= classes)
+        if keras.backend.is_float_dtype(labels.dtype):
+            outside |= labels != ops.round(labels)
         ignored = self.loss.get_config()["ignore_class"]
         return outside if ignored is None else outside & (labels != ignored)
 
@@ -60,15 +63,16 @@ class PerExampleLoss:
         """Raises a `ValueError` if labels are outside the classes."""
         if not self.takes_classes:
             return
-        wrong = labels[self.outside(labels, classes)]
+        wrong = labels[ops.convert_to_numpy(self.outside(labels, classes))]
         if len(wrong):
             raise ValueError(
                 f"Argument `{name}` must have labels from 0 to {classes - 1}, "
-                f"one for each logit. Received: {np.unique(wrong)[:10]}"
+                "whole numbers, one for each logit. Received: "
+                f"{np.unique(wrong)[:10]}"
             )
 
     def checked(self, labels, classes: int):
-        """The labels themselves, if none is outside the classes.
+        """The labels as integers, if none is outside the classes.
 
         Raises:
             tf.errors.InvalidArgumentError: if one is. Compiled by XLA, it is
@@ -80,6 +84,9 @@ class PerExampleLoss:
             ops.logical_not(ops.any(self.outside(labels, classes))),
             [f"Labels must be from 0 to {classes - 1}. Received:", labels],
         )
+        labels = _wide(labels)
+        if keras.backend.is_float_dtype(labels.dtype):
+            labels = ops.cast(labels, "int32")
         with tf.control_dependencies([check]):
             return tf.identity(labels)
 
@@ -96,6 +103,15 @@ class PerExampleLoss:
         return (
             config.get("axis", -1) == -1 and config.get("ignore_class") is None
         )
+
+
+def _wide(labels):
+    """Labels as a tensor; integers and booleans can be compared with -1."""
+    labels = ops.convert_to_tensor(labels)
+    if keras.backend.is_float_dtype(labels.dtype):
+        return labels
+    large = labels.dtype in ("int64", "uint32", "uint64")
+    return ops.cast(labels, "int64" if large else "int32")
 
 
 def expects_probabilities(loss) -> bool:

@@ -1,3 +1,6 @@
+import math
+import numbers
+
 import keras
 from keras import ops
 
@@ -70,16 +73,16 @@ class UDA(UnlabeledLoss):
         annealing_steps=None,
         views=("weak", "strong"),
     ):
-        if temperature is not None and not temperature > 0:
+        if temperature is not None and not 0 < temperature < math.inf:
             raise ValueError(
-                "`temperature` must be positive or None. "
+                "`temperature` must be positive and finite, or None. "
                 f"Received: temperature={temperature}"
             )
         if confidence is not None:
             check_confidence(confidence)
-        if not entropy_weight >= 0:
+        if not 0 <= entropy_weight < math.inf:
             raise ValueError(
-                "`entropy_weight` must be at least 0. "
+                "`entropy_weight` must be at least 0 and finite. "
                 f"Received: entropy_weight={entropy_weight}"
             )
         if annealing is not None and annealing not in _SCHEDULES:
@@ -87,7 +90,10 @@ class UDA(UnlabeledLoss):
                 f"`annealing` must be one of {list(_SCHEDULES)} or None. "
                 f"Received: annealing={annealing!r}"
             )
-        if annealing is not None and not (annealing_steps or 0) > 0:
+        steps_are_integer = isinstance(annealing_steps, numbers.Integral)
+        if annealing is not None and not (
+            steps_are_integer and annealing_steps > 0
+        ):
             raise ValueError(
                 "`annealing_steps` must be a positive integer where "
                 f"`annealing` is set. Received: annealing={annealing!r}, "

@@ -127,9 +127,11 @@ def check_confidence(confidence: float) -> None:
 def check_pair(views) -> tuple[str, str]:
     """`views` as a tuple; raises unless it names two different views."""
     views = (views,) if isinstance(views, str) else tuple(views)
-    if len(views) != 2 or views[0] == views[1]:
+    names = all(isinstance(view, str) for view in views)
+    if not names or len(views) != 2 or views[0] == views[1]:
         raise ValueError(
-            f"`views` must name two different views. Received: views={views}"
+            "`views` must name two different views, by strings. Received: "
+            f"views={views}"
         )
     return views
 
@@ -150,11 +152,13 @@ def class_probabilities(labels, like):
             f"probabilities of shape (batch, {like.shape[-1]}). "
             f"Received: labels of shape {tuple(labels.shape)}"
         )
-    labels = ops.cast(labels, "int32")
-    in_range = (labels >= -1) & (labels < like.shape[-1])
+    classes = ops.cast(labels, "int32")
+    in_range = (classes >= -1) & (classes < like.shape[-1])
+    in_range &= ops.cast(classes, labels.dtype) == labels
     message = (
         f"Labels must be classes from 0 to {like.shape[-1] - 1}, or -1 for "
         "no label. Received: "
     )
     tf.debugging.Assert(ops.all(in_range), [message, labels])
-    return ops.one_hot(labels, like.shape[-1], dtype=like.dtype)
+    classes = ops.where(in_range, classes, -1)
+    return ops.one_hot(classes, like.shape[-1], dtype=like.dtype)

@@ -64,13 +64,13 @@ class Batch:
         return ops.shape(self.index)[0]
 
     def inputs(self):
-        """Labelled examples, then every view, as one nest of inputs."""
+        """Labelled examples, then every view, as one nest of inputs.
+
+        Where their types differ, as integers and floats, it is the one that
+        holds them all.
+        """
         return keras.tree.map_structure(
-            lambda *parts: ops.concatenate(
-                [ops.cast(p, parts[0].dtype) for p in parts], axis=0
-            ),
-            self.x,
-            *self.views.values(),
+            _concatenated, self.x, *self.views.values()
         )
 
     def split(self, rows):
@@ -87,3 +87,17 @@ class Batch:
 
 def _rows(nest):
     return ops.shape(keras.tree.flatten(nest)[0])[0]
+
+
+def _concatenated(*parts):
+    parts = [tf.convert_to_tensor(p) for p in parts]
+    dtypes = {p.dtype.name for p in parts}
+    if len(dtypes) > 1:
+        if "string" in dtypes:
+            raise ValueError(
+                "Labelled inputs and all views must be strings where one is. "
+                f"Received: inputs of types {sorted(dtypes)}"
+            )
+        dtype = keras.backend.result_type(*dtypes)
+        parts = [ops.cast(p, dtype) for p in parts]
+    return tf.concat(parts, axis=0)

@@ -2,13 +2,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_influence.data.examples import as_examples
+from keras_influence.data.sparse_rows import to_dense
+
+_FORMS = {2: "(x, y)"}
+
 
 class ValidationSet:
     """`V` of Eq. 6, kept in memory and drawn from on update steps only.
 
     Args:
-        data: tuple `(x, y)` of nests of arrays, or a `tf.data.Dataset` of
-            single examples `(x, y)`.
+        data: tuple `(x, y)` of nests of arrays, data frames, lists or sparse
+            matrices, or a `tf.data.Dataset` of single examples `(x, y)`.
         batch_size: integer, the number of examples of one draw; never more
             than there are.
 
@@ -18,40 +23,29 @@ class ValidationSet:
     """
 
     def __init__(self, data, batch_size: int):
-        if batch_size < 1:
+        integer = isinstance(batch_size, (int, np.integer))
+        if not integer or batch_size < 1:
             raise ValueError(
                 "Argument `validation_draw` must be an integer >= 1. "
                 f"Received: validation_draw={batch_size}"
             )
-        if isinstance(data, tf.data.Dataset):
-            data = _load(data)
-        if not isinstance(data, (tuple, list)) or len(data) != 2:
+        if isinstance(data, list):
+            data = tuple(data)
+        streamed = isinstance(data, tf.data.Dataset)
+        if not streamed and not (isinstance(data, tuple) and len(data) == 2):
             raise ValueError(
                 "Argument `validation_set` must be a tuple (x, y) or a "
                 f"`tf.data.Dataset` of such. Received: {type(data)}"
             )
-        data = _plain(data)
-        leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(data)]
-        sizes = {len(leaf) for leaf in leaves}
-        if len(sizes) != 1 or 0 in sizes:
-            raise ValueError(
-                "Argument `validation_set` must hold at least one example, and "
-                "as many labels as inputs. Received arrays of shapes "
-                f"{[leaf.shape for leaf in leaves]}"
-            )
-        for leaf in leaves:
-            if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
-                raise ValueError(
-                    "Argument `validation_set` must be finite: every weight "
-                    "is judged by it. Received an array of shape "
-                    f"{leaf.shape} with NaN or infinite values."
-                )
-        self.size = sizes.pop()
+        data = as_examples("validation_set", data, _FORMS)
+        if streamed:
+            data = as_examples("validation_set", _load(data), _FORMS)
+        self.size = len(data[1])
         self.batch_size = min(batch_size, self.size)
         # Shuffled once: a draw is then a window of consecutive examples.
         order = np.random.RandomState(0).permutation(self.size)
         self.data = keras.tree.map_structure(
-            lambda leaf: tf.constant(np.asarray(leaf)[order]), tuple(data)
+            lambda leaf: tf.constant(to_dense(leaf)[order]), data
         )
 
     @property
@@ -77,21 +71,7 @@ class ValidationSet:
         )
 
 
-def _plain(nest):
-    """Without the containers in which Keras tracks a model's attributes."""
-    if isinstance(nest, dict):
-        return {key: _plain(value) for key, value in nest.items()}
-    if isinstance(nest, (list, tuple)):
-        return tuple(map(_plain, nest))
-    return nest
-
-
 def _load(dataset):
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(
-            "Argument `validation_set` must be finite. Received a "
-            "`tf.data.Dataset` that repeats without end: remove `.repeat()`."
-        )
     examples = list(dataset.as_numpy_iterator())
     if not examples:
         raise ValueError(

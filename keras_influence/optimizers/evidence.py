@@ -3,6 +3,10 @@ import numpy as np
 from keras import ops
 
 from keras_influence.optimizers.row_optimizer import RowOptimizer
+from keras_influence.optimizers.t_statistic import (
+    in_units_of_batch,
+    t_statistic,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -55,18 +59,20 @@ class Evidence(RowOptimizer):
         self._check_bounds()
         super().build(variables)
 
+    def scale_gradients(self, gradients):
+        """Gradients in units of their batch's root mean square."""
+        return in_units_of_batch(gradients)
+
     def update_rows(
         self, values, gradients, learning_rate, total, squares, start
     ):
         """One more gradient of every row."""
         self._check_bounds()
         lower, upper = self.bounds
-        g = over_root_mean_square(gradients)
         share = (values - lower) / (upper - lower)
         start = ops.where(squares > 0, start, _quantile(share))
-        total, squares = total + g, squares + g**2
-        # Rows without a gradient divide 0 by 0; their result is not used.
-        t = total / ops.sqrt(squares)
+        total, squares = total + gradients, squares + gradients**2
+        t = t_statistic(total, squares)
         share = _normal(start - learning_rate * t)
         return lower + (upper - lower) * share, total, squares, start
 
@@ -77,13 +83,6 @@ class Evidence(RowOptimizer):
                 "`InfluenceModel` with a `max_weight` and without a "
                 f"`weight_network`. Received: bounds={self.bounds}"
             )
-
-
-def over_root_mean_square(g):
-    """Gradients in units of their batch's; those of 0 do not count."""
-    count = ops.sum(ops.cast(ops.not_equal(g, 0), g.dtype))
-    square = ops.sum(g**2) / ops.maximum(count, 1)
-    return g / ops.sqrt(ops.where(square > 0, square, 1))
 
 
 def _normal(x):

@@ -1,3 +1,5 @@
+import math
+
 import keras
 from keras import ops
 
@@ -63,9 +65,10 @@ class MAdam(RowOptimizer):
                     f"`{argument}` must be in the range [0, 1). "
                     f"Received: {argument}={beta}"
                 )
-        if not epsilon > 0:
+        if not 0 < epsilon < math.inf:
             raise ValueError(
-                f"`epsilon` must be positive. Received: epsilon={epsilon}"
+                "`epsilon` must be positive and finite. "
+                f"Received: epsilon={epsilon}"
             )
         if bias_correction not in ("global", "per_example"):
             raise ValueError(

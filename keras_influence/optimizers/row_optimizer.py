@@ -1,6 +1,9 @@
 """Optimizers for variables with one row per example (design idea 4)."""
 
+import math
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_influence.representation import representation
@@ -34,7 +37,8 @@ class RowOptimizer(keras.optimizers.Optimizer):
         name: string, the optimizer's name. Defaults to `None`.
 
     Raises:
-        ValueError: if `bounds` is not `None` or two increasing numbers.
+        ValueError: if `bounds` is not `None` or two increasing numbers, or
+            `learning_rate` is a number that is negative or not finite.
 
     Example:
 
@@ -54,6 +58,7 @@ class RowOptimizer(keras.optimizers.Optimizer):
     slot_names = ()
 
     def __init__(self, learning_rate, bounds=None, name=None):
+        _check_rate(learning_rate)
         super().__init__(learning_rate=learning_rate, name=name)
         self.bounds = bounds
 
@@ -65,12 +70,15 @@ class RowOptimizer(keras.optimizers.Optimizer):
     @bounds.setter
     def bounds(self, bounds):
         if bounds is not None:
-            bounds = tuple(bounds)
-            if len(bounds) != 2 or not bounds[0] < bounds[1]:
+            pair = np.asarray(bounds)
+            numbers = pair.shape == (2,) and pair.dtype.kind in "iuf"
+            if not numbers or not pair[0] < pair[1]:
                 raise ValueError(
-                    "`bounds` must be None or a pair `(lower, upper)` with "
-                    f"lower < upper. Received: bounds={bounds}"
+                    "`bounds` must be None or a pair `(lower, upper)` of "
+                    "numbers with lower < upper. Received: "
+                    f"bounds={bounds!r}"
                 )
+            bounds = tuple(pair.astype(float).tolist())
         self._bounds = bounds
 
     def build(self, variables):
@@ -79,6 +87,22 @@ class RowOptimizer(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self._slots = self.add_optimizer_variables(variables, self.slot_names)
+
+    def scale_gradients(self, gradients):
+        """What `update_rows` gets for the gradients of a whole batch.
+
+        For algorithms that compare the gradients of a batch; by default they
+        stay as they are.
+
+        Args:
+            gradients: tensor of shape `(rows, ...)`, every row once; rows that
+                are not in the batch may be there, with zeros.
+
+        Returns:
+            Tensor like `gradients`. An element that is 0, or not finite, does
+            not move.
+        """
+        return gradients
 
     def update_rows(self, values, gradients, learning_rate, *slots) -> tuple:
         """The algorithm, as if every element of these rows were touched.
@@ -104,11 +128,13 @@ class RowOptimizer(keras.optimizers.Optimizer):
         gradient = tf.cast(gradient, variable.dtype)
         learning_rate = tf.cast(learning_rate, variable.dtype)
         if isinstance(gradient, tf.IndexedSlices):
-            rows, gradient = _add_duplicates(gradient)
+            rows, sums, places = sum_duplicates(gradient)
+            gradient = tf.gather(self.scale_gradients(sums), places)
             old = [gather_rows(v, rows) for v in variables]
             new = self._masked_update(old, gradient, learning_rate)
             new = [tf.IndexedSlices(values, rows) for values in new]
         else:
+            gradient = self.scale_gradients(gradient)
             old = [tf.convert_to_tensor(v) for v in variables]
             new = self._masked_update(old, gradient, learning_rate)
         for v, values in zip(variables, new, strict=True):
@@ -150,17 +176,32 @@ def gather_rows(variable, rows):
     )
 
 
-def _add_duplicates(slices):
-    """Sorted indices and, at every occurrence of one, its summed gradient.
+def _check_rate(learning_rate):
+    number = isinstance(learning_rate, (int, float, np.number))
+    if number and not 0 <= learning_rate < math.inf:
+        raise ValueError(
+            "`learning_rate` must be finite and not negative. Received: "
+            f"learning_rate={learning_rate}"
+        )
 
-    No index is dropped, so shapes stay static for XLA; occurrences of the same
-    index then write the same row.
+
+def sum_duplicates(slices: tf.IndexedSlices) -> tuple:
+    """The gradients of a repeated index, added.
+
+    No index is dropped, so shapes stay static for XLA.
+
+    Args:
+        slices: `tf.IndexedSlices` with `n` indices.
+
+    Returns:
+        Tuple of the `n` indices, sorted; of `n` sums, one for each different
+        index in that order, then zeros; and of the place of each of the `n`
+        indices' sum.
     """
     order = tf.argsort(slices.indices)
     rows = tf.gather(slices.indices, order)
     is_new = tf.cast(rows[1:] != rows[:-1], tf.int32)
-    segments = tf.cumsum(tf.concat([tf.zeros_like(order[:1]), is_new], 0))
-    sums = tf.math.unsorted_segment_sum(
-        tf.gather(slices.values, order), segments, tf.shape(order)[0]
-    )
-    return rows, tf.gather(sums, segments)
+    places = tf.cumsum(tf.concat([tf.zeros_like(order[:1]), is_new], 0))
+    values = tf.gather(slices.values, order)
+    sums = tf.math.unsorted_segment_sum(values, places, tf.shape(order)[0])
+    return rows, sums, places

@@ -1,9 +1,14 @@
 import keras
 import tensorflow as tf
-from keras import ops
 
-from keras_influence.optimizers.evidence import over_root_mean_square
-from keras_influence.optimizers.row_optimizer import gather_rows
+from keras_influence.optimizers.row_optimizer import (
+    gather_rows,
+    sum_duplicates,
+)
+from keras_influence.optimizers.t_statistic import (
+    in_units_of_batch,
+    t_statistic,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -47,20 +52,24 @@ class TStatistics(keras.layers.Layer):
         """Counts one more derivative of the examples with these ids.
 
         Args:
-            index: integer tensor of shape `(n,)`; an id that occurs twice
-                counts twice.
-            gradients: float tensor of shape `(n,)`; 0 counts as none.
+            index: integer tensor of shape `(n,)`; the derivatives of an id
+                that occurs twice add, once.
+            gradients: float tensor of shape `(n,)`; 0, NaN and infinity count
+                as none.
         """
-        g = over_root_mean_square(gradients)
+        slices = tf.IndexedSlices(gradients, tf.convert_to_tensor(index))
+        rows, sums, places = sum_duplicates(slices)
+        g = tf.gather(in_units_of_batch(sums), places)
         for table, values in ((self.total, g), (self.squares, g**2)):
-            table.value.scatter_add(tf.IndexedSlices(values, index))
+            values += gather_rows(table.value, rows)
+            table.value.scatter_update(tf.IndexedSlices(values, rows))
 
     def call(self, index):
         """`t` of the examples with these ids, shape `(n,)`; at first 0."""
-        total = gather_rows(self.total.value, index)
-        squares = gather_rows(self.squares.value, index)
-        seen = squares > 0
-        return ops.where(seen, total / ops.sqrt(ops.where(seen, squares, 1)), 0)
+        return t_statistic(
+            gather_rows(self.total.value, index),
+            gather_rows(self.squares.value, index),
+        )
 
     def get_config(self) -> dict:
         """The constructor's arguments."""

@@ -1,8 +1,11 @@
+import tracemalloc
+import types
+
 import keras
 import numpy as np
 import pytest
 
-from keras_influence.callbacks import WeightHistory
+from keras_influence.callbacks import WeightHistory, weight_history
 
 
 def test_snapshots_at_start_every_few_steps_and_end(fit):
@@ -61,7 +64,50 @@ def test_learned_weights_of_an_influence_model(influence_fit):
     assert np.ptp(history.weights[-1]) > 0
 
 
-@pytest.mark.parametrize("every", [0, -3])
+def test_ids_are_drawn_without_an_array_of_all():
+    tracemalloc.start()
+    ids = weight_history._sample(1000, 10**8, seed=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
+    assert len(set(ids)) == 1000
+    assert np.all(np.diff(ids) > 0)
+    assert ids.max() < 10**8
+    np.testing.assert_allclose(ids.mean(), 5e7, rtol=0.1)
+    np.testing.assert_array_equal(
+        ids, weight_history._sample(1000, 10**8, seed=1)
+    )
+    other = weight_history._sample(1000, 10**8, seed=2)
+    assert set(ids.tolist()) != set(other.tolist())
+
+
+def test_all_ids_are_drawn_where_there_are_fewer():
+    np.testing.assert_array_equal(
+        weight_history._sample(9, 5, seed=0), np.arange(5)
+    )
+
+
+def test_a_snapshot_does_not_copy_all_of_many_weights():
+    class Model:
+        n = 10 * weight_history.SAMPLE
+        values = keras.Variable(np.linspace(0, 2, n, dtype="float32"))
+        optimizer = types.SimpleNamespace(iterations=0)
+
+    Model.weighting = Model
+    history = WeightHistory(examples=[0, 7])
+    history.set_model(Model)
+    tracemalloc.start()
+    history.on_train_begin()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * Model.n  # Bytes of the weights.
+    np.testing.assert_allclose(
+        history.quantiles[0], [0, 0.5, 1, 1.5, 2], atol=0.005
+    )
+    np.testing.assert_allclose(history.weights[0], [0, 14 / Model.n], rtol=1e-6)
+
+
+@pytest.mark.parametrize("every", [0, -3, 1.5, float("nan")])
 def test_every_must_be_positive(every):
     with pytest.raises(ValueError, match=f"`every`.*every={every}"):
         WeightHistory(every=every)

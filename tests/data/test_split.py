@@ -1,9 +1,13 @@
+import hypothesis.extra.numpy as npst
 import numpy as np
+import pandas as pd
 import pytest
+import tensorflow as tf
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keras_influence.data import split
+from tests.cases.properties import property_test
 
 
 def counts(y, rows, classes):
@@ -105,6 +109,67 @@ def test_objects_and_booleans_are_labels():
     assert split(np.arange(20) % 2 == 1, 4).labeled.size == 4
 
 
+CLASSES = np.random.default_rng(0).permutation(np.arange(40) % 4)
+INTEGERS = [f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)]
+FORMS = {
+    **{t: lambda y, t=t: y.astype(t) for t in INTEGERS},
+    "whole floats": lambda y: y.astype("float32"),
+    "column": lambda y: y[:, None],
+    "list": lambda y: y.tolist(),
+    "strings": lambda y: y.astype(str),
+    "bytes": lambda y: y.astype("S"),
+    "string dtype": lambda y: y.astype(np.dtypes.StringDType()),
+    "tensor": tf.constant,
+    "series": lambda y: pd.Series(y, index=range(100, 140)[::-1]),
+    "frame": lambda y: pd.DataFrame({"label": y}, index=range(100, 140)),
+    "nullable": lambda y: pd.Series(y).astype("Int64"),
+    "category": lambda y: pd.Series(y.astype(str)).astype("category"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_labels_splits_alike(form):
+    expected = split(CLASSES, labeled=9, validation=10)
+    rows = split(FORMS[form](CLASSES), labeled=9, validation=10)
+    for part, right in zip(rows, expected, strict=True):
+        np.testing.assert_array_equal(part, right)
+
+
+STRINGS = np.array(["cat", "cow", "dog"])
+GAPS = {
+    "None": lambda y, gap: np.where(gap, None, STRINGS[y]),
+    "NaN": lambda y, gap: np.where(gap, np.nan, STRINGS[y].astype(object)),
+    "list": lambda y, gap: np.where(gap, np.nan, y.astype(object)).tolist(),
+    "floats": lambda y, gap: np.where(gap, np.nan, y),
+    "negative floats": lambda y, gap: np.where(gap, -1.0, y),
+    "series": lambda y, gap: pd.Series(STRINGS[y]).where(~gap),
+    "nullable": lambda y, gap: pd.Series(y).astype("Int64").where(~gap),
+    "string NA": lambda y, gap: pd.Series(STRINGS[y], dtype="string").mask(gap),
+    "category": lambda y, gap: pd.Categorical(np.where(gap, None, STRINGS[y])),
+    "masked": lambda y, gap: np.ma.array(y, mask=gap),
+}
+
+
+@property_test(
+    fast=30,
+    y=npst.arrays("int64", 30, elements=st.integers(0, 2)),
+    gap=npst.arrays("bool", 30),
+    form=st.sampled_from(sorted(GAPS)),
+    labeled=st.integers(1, 9),
+    balanced=st.booleans(),
+)
+def test_rows_without_a_label_are_unlabelled(y, gap, form, labeled, balanced):
+    assume(not gap.all())
+    results = []
+    for labels in (np.where(gap, -1, y), GAPS[form](y, gap)):
+        try:
+            rows = split(labels, labeled, balanced=balanced)
+            results.append([part.tolist() for part in rows])
+        except ValueError as error:  # Too few rows, in the same words.
+            results.append(str(error).split(" has ")[1])
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize(
     ("message", "arguments"),
     [
@@ -120,7 +185,15 @@ def test_objects_and_booleans_are_labels():
         ("`unlabeled` must be an integer", {"unlabeled": 0}),
         ("`seed` must be an integer", {"seed": -1}),
         ("argmax", {"y": np.eye(3)}),
-        ("of integers or strings", {"y": np.zeros(4)}),
+        ("argmax", {"y": [[0, 1], [1, 0]]}),
+        (r"classes.*\[0.5 1.5\]", {"y": np.array([0, 1.5, 0.5])}),
+        ("classes.*inf", {"y": np.array([0, np.inf, np.nan])}),
+        ("both in one array", {"y": [0, "cat", None]}),
+        ("all are negative or missing", {"y": [None, np.nan]}),
+        ("the string 'nan'", {"y": np.array(["cat", np.nan])}),
+        ("the string 'nan'", {"y": np.array([b"cat", np.nan])}),
+        ("of integers or strings", {"y": np.zeros(4, "complex64")}),
+        ("of integers or strings", {"y": np.zeros(4, "datetime64[s]")}),
         ("non-empty", {"y": np.zeros(0, "int64")}),
     ],
 )

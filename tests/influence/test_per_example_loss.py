@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence.per_example_loss import PerExampleLoss
@@ -66,6 +67,42 @@ def test_losses_by_name_and_function():
         np.testing.assert_allclose(
             PerExampleLoss(mae)(ONE_HOT, LOGITS), expected / 3, rtol=1e-6
         )
+
+
+INTEGERS = ["bool", "int8", "int16", "int32", "int64"]
+INTEGERS += ["uint8", "uint16", "uint32", "uint64"]
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, "float16", "float32"])
+def test_labels_of_every_type(dtype):
+    """300 classes: more than a type of 8 bits can count."""
+    loss = PerExampleLoss(SPARSE(from_logits=True))
+    logits = random.normal(size=(4, 300)).astype("float32")
+    right = np.array([0, 1, 1, 0])
+    labels = right.astype(dtype)
+    loss.check_labels("labels", labels, 300)
+    checked = loss.checked(labels, 300)
+    assert checked.dtype in ("int32", "int64")
+    np.testing.assert_array_equal(checked, right)
+    for given in (labels, checked, labels[:, None]):
+        np.testing.assert_array_equal(loss(given, logits), loss(right, logits))
+
+
+@pytest.mark.parametrize("wrong", [-1, 3, 0.5, 1.5, np.nan, 255, 2**32])
+def test_labels_that_are_none_of_the_classes(wrong):
+    loss = PerExampleLoss(SPARSE(from_logits=True))
+    labels = np.array([0, 2, wrong])
+    with pytest.raises(ValueError, match="from 0 to 2, whole numbers"):
+        loss.check_labels("labels", labels, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="from 0 to 2"):
+        loss.checked(tf.constant(labels), 3)
+
+
+def test_an_ignored_class_is_no_error():
+    loss = PerExampleLoss(SPARSE(from_logits=True, ignore_class=-1))
+    for labels in (np.array([0, -1]), np.array([0.0, -1.0])):
+        loss.check_labels("labels", labels, 3)
+        np.testing.assert_array_equal(loss.checked(labels, 3), [0, -1])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_influence.losses import GivenLabels
 
 LABELS = np.arange(12) % 3
+WRONG = [-2, 3, 0.5, np.nan, 2**32]
 
 
 def views():
@@ -34,6 +35,15 @@ def test_equals_keras_averaged_over_the_views(labels, label_smoothing):
     np.testing.assert_array_equal(mask, np.ones(12))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "uint64"])
+def test_integers_of_every_width(dtype):
+    labels = (LABELS % 2).astype(dtype)
+    losses, mask = GivenLabels()(views(), labels)
+    expected, _ = GivenLabels()(views(), LABELS % 2)
+    np.testing.assert_array_equal(losses, expected)
+    np.testing.assert_array_equal(mask, np.ones(12))
+
+
 def test_probabilities_as_labels():
     labels = np.random.default_rng(1).dirichlet(np.ones(3), 12)
     losses, _ = GivenLabels()({"one": views()["one"]}, labels)
@@ -54,7 +64,7 @@ def test_examples_without_a_label_are_masked():
         np.testing.assert_array_equal(moved, LABELS != 1)
 
 
-@pytest.mark.parametrize("wrong", [-2, 3])
+@pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function])
 def test_labels_outside_the_classes(wrong, wrap):
     labels = np.where(LABELS == 1, wrong, LABELS)
@@ -65,7 +75,7 @@ def test_labels_outside_the_classes(wrong, wrap):
         call(tf.constant(labels))
 
 
-@pytest.mark.parametrize("wrong", [-2, 3])
+@pytest.mark.parametrize("wrong", WRONG)
 def test_labels_outside_the_classes_are_masked_by_xla(wrong):
     labels = np.where(LABELS == 1, wrong, LABELS)
     call = tf.function(

@@ -133,7 +133,14 @@ def test_annealing_needs_the_step():
     [
         ({"temperature": 0.0}, "`temperature` must be positive"),
         ({"temperature": -1.0}, "`temperature` must be positive"),
+        ({"temperature": np.inf}, "`temperature` must be positive"),
         ({"entropy_weight": -1.0}, "`entropy_weight` must be at least 0"),
+        ({"entropy_weight": np.inf}, "`entropy_weight` must be at least 0"),
+        ({"entropy_weight": np.nan}, "`entropy_weight` must be at least 0"),
+        (
+            {"annealing": "log", "annealing_steps": 1.5},
+            "`annealing_steps` must be a positive integer",
+        ),
         ({"annealing": "cosine"}, "`annealing` must be one of"),
         ({"annealing": "log"}, "`annealing_steps` must be a positive"),
         (

@@ -75,7 +75,7 @@ def test_logits_need_two_classes(shape):
 
 
 @pytest.mark.parametrize(
-    "views", ["weak", ("weak",), ("weak", "weak"), ("a", "b", "c")]
+    "views", ["weak", ("weak",), ("weak", "weak"), ("a", "b", "c"), (0, 1)]
 )
 def test_two_different_views_are_required(views):
     for loss in (losses.FixMatch, losses.UDA):

@@ -67,3 +67,41 @@ def test_what_may_be_absent():
 def test_data_of_another_form(data):
     with pytest.raises(ValueError, match="InfluenceModel` trains on batches"):
         Batch.from_data(data)
+
+
+def one_input(labeled, unlabeled):
+    return Batch.from_data(
+        {
+            "labeled": (labeled, np.zeros(len(labeled))),
+            "unlabeled": {
+                "views": {"original": unlabeled},
+                "index": np.arange(len(unlabeled)),
+            },
+        }
+    ).inputs()
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "dtype"),
+    [
+        ("int64", "float32", "float32"),
+        ("float32", "int64", "float32"),
+        ("uint8", "float32", "float32"),
+        ("bool", "float16", "float16"),
+        ("uint8", "int32", "int32"),
+        ("float32", "float64", "float64"),
+    ],
+)
+def test_types_are_promoted_and_never_cut(labeled, unlabeled, dtype):
+    whole = np.array([[1.0, 0.0]])
+    parts = np.array([[0.25, 0.75]]) * (1 if "float" in unlabeled else 4)
+    found = one_input(whole.astype(labeled), parts.astype(unlabeled))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, [whole[0], parts[0]])
+
+
+def test_texts_stay_and_do_not_mix_with_numbers():
+    texts = np.array(["a", "b"])
+    assert one_input(texts, texts[:1]).numpy().tolist() == [b"a", b"b", b"a"]
+    with pytest.raises(ValueError, match="must be strings where one is"):
+        one_input(texts, np.zeros(1))

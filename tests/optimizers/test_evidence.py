@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import keras_influence as ki
 from keras_influence.optimizers import Evidence
+from tests.cases.properties import property_test
 
 ROWS = 5
 gradient = st.sampled_from([0.0, -2.0, -0.1, 0.3, 1.0])
@@ -32,8 +33,11 @@ def transcription(start, gradients, learning_rate, lower, upper):
 
 
 def sparse(g):
-    rows = np.flatnonzero(g)[::-1].copy()
-    return tf.IndexedSlices(tf.constant(g[rows]), tf.constant(rows), g.shape)
+    """Every row that is touched occurs twice, far from itself."""
+    rows = np.flatnonzero(g)
+    values = np.concatenate([3 * g[rows], -2 * g[rows][::-1]])
+    rows = np.concatenate([rows, rows[::-1]])
+    return tf.IndexedSlices(tf.constant(values), tf.constant(rows), g.shape)
 
 
 @hypothesis.settings(max_examples=25, deadline=None)
@@ -56,15 +60,51 @@ def test_equals_its_formula(start, gradients, convert, learning_rate):
     np.testing.assert_array_equal(variable.numpy()[untouched], start[untouched])
 
 
+@property_test(data=st.data(), convert=st.sampled_from([tf.constant, sparse]))
+def test_nothing_but_numbers_whatever_the_gradients(data, convert):
+    """All stays finite, and rows without a gradient keep their bits."""
+    any_float = st.sampled_from(
+        [0, 1, -2, np.nan, np.inf, -np.inf, 1e30, -1e-30, 3e38, 1e-42]
+    )
+    batch = npst.arrays("float32", ROWS, elements=any_float)
+    variable = keras.Variable(np.linspace(0.5, 3, ROWS), dtype="float32")
+    optimizer = Evidence(bounds=(0.5, 3.0))
+    optimizer.build([variable])
+    state = [variable, *optimizer.variables[2:]]
+    for g in data.draw(st.lists(batch, min_size=1, max_size=4)):
+        old = [v.numpy() for v in state]
+        with np.errstate(over="ignore", invalid="ignore"):
+            optimizer.apply([convert(g)], [variable])
+        for before, v in zip(old, state, strict=True):
+            assert np.isfinite(v.numpy()).all()
+            none = (g == 0) | ~np.isfinite(g)
+            np.testing.assert_array_equal(v.numpy()[none], before[none])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("convert", [tf.constant, sparse])
+def test_a_gradient_that_is_no_number_counts_as_none(bad, convert):
+    results = []
+    for third in (0.0, bad):
+        variable = keras.Variable(np.ones(3), dtype="float64")
+        optimizer = Evidence(bounds=(0.0, 2.0))
+        for g in ([1e6, -1e6, third], [-1.0, 2.0, 0.5], [-1.0, 1.0, third]):
+            optimizer.apply([convert(np.array(g))], [variable])
+        results.append(variable.numpy())
+    np.testing.assert_array_equal(*results)
+    assert results[0][2] < 1
+
+
 def test_the_scale_of_the_gradients_does_not_matter():
     results = []
-    for scale in (1.0, 1e-6):
+    for scale in (1.0, 1e-6, 1e-30, 1e30):
         variable = keras.Variable([1.0, 1.0])
         optimizer = Evidence(bounds=(0.0, 2.0))
         for g in ([1.0, -3.0], [2.0, 1.0]):
             optimizer.apply([tf.constant(g) * scale], [variable])
         results.append(variable.numpy())
-    np.testing.assert_allclose(*results, rtol=1e-5)
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], rtol=1e-5)
 
 
 def test_a_weight_leaves_its_bound():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_influence.optimizers import MAdam, RowOptimizer
+from keras_influence.optimizers import Evidence, MAdam, RowOptimizer
 
 MANY_ROWS = 1000
 
@@ -160,10 +160,29 @@ def test_an_element_leaves_its_bound_again():
         np.testing.assert_array_equal(state(optimizer, variable)[0], [expected])
 
 
-@pytest.mark.parametrize("bounds", [(1.0, 0.0), (1.0, 1.0), (0.0,), (0, 1, 2)])
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        (1.0, 0.0),
+        (1.0, 1.0),
+        (0.0,),
+        (0, 1, 2),
+        (0.0, np.nan),
+        (0.0, None),
+        ("0", "1"),
+        2.0,
+    ],
+)
 def test_bounds_must_increase(bounds):
     with pytest.raises(ValueError, match="`bounds` must be None or a pair"):
         RowMomentum(0.1, bounds=bounds)
+
+
+@pytest.mark.parametrize("learning_rate", [-1, -0.5, np.nan, np.inf])
+@pytest.mark.parametrize("optimizer", [MAdam, Evidence])
+def test_a_learning_rate_is_finite_and_not_negative(optimizer, learning_rate):
+    with pytest.raises(ValueError, match="`learning_rate` must be finite"):
+        optimizer(learning_rate)
 
 
 @pytest.mark.parametrize(
