@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from keras_influence.callbacks.plain_text import spreadsheet_cell
+
 
 @dataclasses.dataclass
 class Task:
@@ -71,4 +73,5 @@ def write_splits(task: Task, directory) -> None:
         writer = csv.writer(file)
         writer.writerow(["set", "index", "id"])
         for name, ids in task.splits.items():
-            writer.writerows([name, i, x] for i, x in enumerate(ids))
+            cells = map(spreadsheet_cell, ids)
+            writer.writerows([name, i, x] for i, x in enumerate(cells))
