@@ -1,5 +1,6 @@
 """What keeps one training on disk, epoch by epoch."""
 
+import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.logs = logs
         self.commit = commit
         self._followed = {}
+        self._size = None
 
     @property
     def epochs(self) -> int:
@@ -68,8 +70,9 @@ class Checkpoint(keras.callbacks.Callback):
             for key, values in read_lists(lists).items():
                 setattr(*self._followed[key], list(values))
         except (OSError, KeyError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
             raise ValueError(
-                f"The training cannot go on from {weights}: {error} Start "
+                f"The training cannot go on from {weights}: {reason} Start "
                 "anew in another folder, or delete this one."
             ) from error
 
@@ -86,17 +89,27 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _save(self):
         weights, lists = checkpoint_files(self.path, self.epochs)
-        try:
-            self.model.save_weights(weights)
-        except RuntimeError as error:
-            # HDF5 reports a full disk so when it closes a file.
-            raise OSError(f"{weights}: {error}") from error
+        self._reserve(weights)
+        self.model.save_weights(weights)
+        self._size = weights.stat().st_size
         values = {
             key: np.array(getattr(callback, name))
             for key, (callback, name) in self._followed.items()
         }
         np.savez(lists, **values)
         self.commit(self.logs)
+
+    def _reserve(self, path):
+        """Fails where the disk is full; HDF5 would crash the process."""
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        size = self._size or sum(v.value.numpy().nbytes for v in variables)
+        with path.open("wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size + 2**16)
+            except AttributeError:  # Not every system has it.
+                pass
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def checkpoint_files(path: pathlib.Path, epochs: int) -> tuple:

@@ -248,8 +248,9 @@ class Lock:
             except FileNotFoundError:
                 pass
             except BlockingIOError:
-                file.seek(0)
-                other = file.read().strip()
+                with file:
+                    file.seek(0)
+                    other = file.read().strip()
                 raise ValueError(
                     f"Process {other} is at work in {self.path.parent}. Wait "
                     "for it, stop it, or give another folder."
