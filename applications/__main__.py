@@ -115,6 +115,8 @@ def run(
         else:
             rows = _train(recipe, progress)
     console.print(report.results_table(name, rows))
+    if story := report.findings(rows):
+        console.print(story)
     console.print(f"Pictures, weights and configuration: {output}")
 
 
@@ -124,6 +126,7 @@ def _train(recipe, progress):
     from applications.run_state import seed_directory
 
     output = progress.directory
+    console.print(recipe["description"])
     rows = []
     for seed in recipe["seeds"]:
         with _plain_errors(Exception):

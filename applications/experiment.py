@@ -13,7 +13,8 @@ from applications.boundary import (
 from applications.collapse import CollapseWarning, largest_share, predicted
 from applications.ct_rates import CTAugmentRates
 from applications.image_views import LearnedCTAugment
-from applications.recipe import build, known
+from applications.progress import ShortProgress
+from applications.recipe import build, check, known
 from applications.run_state import RunState
 from applications.task import Task, write_splits
 from applications.text_views import TfIdf
@@ -43,24 +44,7 @@ class Experiment:
         self.recipe = recipe
         self.seed = seed
         self.steps = recipe["epochs"] * recipe["steps_per_epoch"]
-        warmup_steps = recipe["weights"]["warmup_steps"]
-        for name in ("epochs", "steps_per_epoch"):
-            if recipe[name] < 1:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {recipe[name]}."
-                )
-        for name in ("seeds", "variants"):
-            values = recipe.get(name, ())
-            if len(set(values)) < len(values):
-                raise ValueError(
-                    f"`{name}` must name each one once. Received: {values}."
-                )
-        if warmup_steps >= self.steps:
-            raise ValueError(
-                "`weights.warmup_steps` must be less than `epochs` times "
-                f"`steps_per_epoch`, here {self.steps}, or no weight is ever "
-                f"learned. Received: {warmup_steps}."
-            )
+        check(recipe)
         self.variants = [
             known(name, VARIANTS, "variant")
             for name in recipe.get("variants", VARIANTS)
@@ -337,7 +321,11 @@ class Experiment:
             epochs=self.recipe["epochs"],
             initial_epoch=checkpoint.epochs,
             steps_per_epoch=self.recipe["steps_per_epoch"],
-            callbacks=[*callbacks, checkpoint],
+            callbacks=[
+                ShortProgress(tested=bool(median_epochs)),
+                *callbacks,
+                checkpoint,
+            ],
             shuffle=False,
             **validation,
         )
@@ -389,6 +377,7 @@ def _weight_statistics(weights, harmful, judged):
         "weight_min": float(weights.min()),
         "weight_max": float(weights.max()),
         "weight_std": float(weights.std()),
+        "unlabeled": len(weights),
         "harmful": int(harmful.sum()),
         "auroc": auroc,
     }

@@ -111,15 +111,14 @@ def _arrays(builder, split, name):
         batch_size=None if several else -1,
         read_config=tfds.ReadConfig(add_tfds_id=True),
     )
-    if several:
-        part = _stacked(part, name, builder)
-    part = tfds.as_numpy(part)
+    rows = tfds.as_numpy(part)
+    part = _stacked(rows, name, builder) if several else rows
     return part["image"], part["label"], part[name].astype(str)
 
 
 def _stacked(rows, name, builder):
     """The rows of a data set whose images must turn out to be of one size."""
-    rows, parts = iter(tfds.as_numpy(rows)), []
+    parts = []
     try:
         for row in rows:
             parts.append(row)

@@ -75,6 +75,37 @@ def resolve(
     return recipe
 
 
+def check(recipe: dict) -> None:
+    """Refuses a recipe whose numbers contradict each other.
+
+    Args:
+        recipe: dict, as `resolve` gives it.
+
+    Raises:
+        ValueError: if it has no steps, none that learns weights, or names a
+            seed or a variant twice.
+    """
+    for name in ("epochs", "steps_per_epoch"):
+        if recipe[name] < 1:
+            raise ValueError(
+                f"`{name}` must be positive. Received: {recipe[name]}."
+            )
+    steps = recipe["epochs"] * recipe["steps_per_epoch"]
+    warmup_steps = recipe["weights"]["warmup_steps"]
+    if warmup_steps >= steps:
+        raise ValueError(
+            "`weights.warmup_steps` must be less than `epochs` times "
+            f"`steps_per_epoch`, here {steps}, or no weight is ever learned. "
+            f"Received: {warmup_steps}."
+        )
+    for name in ("seeds", "variants"):
+        values = recipe.get(name, ())
+        if len(set(values)) < len(values):
+            raise ValueError(
+                f"`{name}` must name each one once. Received: {values}."
+            )
+
+
 def sources(name: str, recipe: dict) -> dict[str, str]:
     """Where each value of a resolved recipe comes from, by its path.
 

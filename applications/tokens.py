@@ -92,9 +92,11 @@ def encode_once(
     name = f"{pathlib.Path(name).name}-{sequence_length}"
     file = folder / f"{name}-{_digest(texts, tokenizer)}.npz"
     # A file that was damaged since is written anew.
-    damaged = contextlib.suppress(OSError, ValueError, KeyError, BadZipFile)
-    with damaged, np.load(file, allow_pickle=False) as arrays:
-        return arrays["token_ids"]
+    damaged = contextlib.suppress(
+        OSError, EOFError, ValueError, KeyError, BadZipFile
+    )
+    with damaged, file.open("rb") as data:
+        return np.load(data, allow_pickle=False)["token_ids"]
     token_ids = encode(texts, tokenizer, sequence_length)
     folder.mkdir(parents=True, exist_ok=True)
     # A run that is killed here leaves no file with half of the tokens.
