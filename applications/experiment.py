@@ -16,7 +16,7 @@ from applications.image_views import LearnedCTAugment
 from applications.progress import ShortProgress
 from applications.recipe import build, check, known
 from applications.run_state import RunState
-from applications.task import Task, write_splits
+from applications.task import Task, fingerprint, write_splits
 from applications.text_views import TfIdf
 from keras_influence.callbacks import WeightReport
 
@@ -70,6 +70,7 @@ class Experiment:
             One row of results for each variant.
         """
         task = self.task
+        progress.check_data(self.seed, fingerprint(task))
         if task.splits is not None:
             write_splits(task, directory)
         rows = []

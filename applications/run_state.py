@@ -18,6 +18,12 @@ SEED_FILES = (
 )
 
 
+# What `run.json` holds.
+KEYS = {
+    *("recipe", "files", "replaced", "data", "rows", "training", "finished")
+}
+
+
 class RunState:
     """A run's folder: what it holds, what was done, and who is at work.
 
@@ -102,6 +108,22 @@ class RunState:
             self._commit(replaced=[])
         self._sweep()
 
+    def check_data(self, seed: int, fingerprint: int) -> None:
+        """Refuses data that have changed since the run began.
+
+        Args:
+            seed: int, the seed that draws from them.
+            fingerprint: int, as `applications.task.fingerprint` gives it.
+        """
+        before = self._state["data"]
+        if before.get(str(seed), fingerprint) != fingerprint:
+            raise ValueError(
+                f"The data of seed {seed} are not those that the run in "
+                f"{self.directory} began with. Give another folder to train "
+                "on the new ones."
+            )
+        self._commit(data={**before, str(seed): fingerprint})
+
     def checkpoint(self, variant: str, seed: int) -> Checkpoint:
         """The callback that keeps the training that begins or goes on now."""
         training = {"variant": variant, "seed": seed}
@@ -162,7 +184,7 @@ class RunState:
                 )
         return {
             **{"recipe": recipe, "files": files, "replaced": replaced},
-            **{"rows": [], "training": None, "finished": False},
+            **{"data": {}, "rows": [], "training": None, "finished": False},
         }
 
     def _path(self, training):
@@ -282,7 +304,7 @@ def _read(path):
         return None
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-        if {"recipe", "files", "replaced", "rows", "finished"} <= state.keys():
+        if state.keys() == KEYS:
             return state
     except (ValueError, AttributeError):
         pass

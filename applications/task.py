@@ -3,7 +3,9 @@
 import csv
 import dataclasses
 import pathlib
+import zlib
 
+import keras
 import numpy as np
 
 from keras_influence.callbacks.plain_text import spreadsheet_cell
@@ -56,6 +58,20 @@ class Task:
     def source(self):
         """The unlabelled examples as the views take them."""
         return self.unlabeled
+
+
+def fingerprint(task: Task) -> int:
+    """A number that changes when the data of a task do.
+
+    Args:
+        task: a `Task`.
+    """
+    parts = task.labeled, task.validation, task.source, task.truth, task.given
+    number = 0
+    for array in keras.tree.flatten(parts):
+        if array is not None:
+            number = zlib.crc32(np.ascontiguousarray(array), number)
+    return number
 
 
 def write_splits(task: Task, directory) -> None:

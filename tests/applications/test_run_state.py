@@ -83,6 +83,17 @@ def test_files_that_are_not_named_are_removed(tmp_path):
     assert names(tmp_path) == ["run.json", "unfinished/mine.txt"]
 
 
+def test_data_that_have_changed_are_refused(tmp_path):
+    with RunState(tmp_path, RECIPE) as progress:
+        progress.begin()
+        progress.check_data(3, 17)
+        progress.check_data(4, 18)
+    with RunState(tmp_path, RECIPE) as progress:
+        progress.check_data(3, 17)
+        with pytest.raises(ValueError, match="data of seed 4 are not those"):
+            progress.check_data(4, 17)
+
+
 @pytest.mark.parametrize("ended", [False, True])
 def test_another_recipe_needs_overwrite(tmp_path, ended):
     other = {**RECIPE, "optimizer": {"name": "Adam"}}
