@@ -1,5 +1,6 @@
 """Ready experiments: `python -m applications list | show NAME | run NAME`."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -66,10 +67,8 @@ def show(
     if cost:
         from applications.cost import measure
 
-        try:
+        with _plain_errors(Exception):
             shown["cost"] = measure(recipe)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
     print(json.dumps(shown, indent=2))
 
 
@@ -88,6 +87,14 @@ def run(
         pathlib.Path | None,
         typer.Option(help="Folder for the results. Default: runs/NAME."),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Remove the files of the run that the folder holds, if it is "
+            "done or one of other settings.",
+        ),
+    ] = False,
 ) -> None:
     """Trains a preset's variants, prints a table, writes a report.
 
@@ -98,43 +105,75 @@ def run(
     if "data_dir" in recipe["dataset"] and data_dir is not None:
         recipe["dataset"]["data_dir"] = str(data_dir)
     output = output or pathlib.Path("runs") / name
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise typer.BadParameter(f"`--output`: {error}") from error
     # TensorFlow takes seconds to import; `list` and `show` do without.
-    from applications.experiment import Experiment
     from applications.run_state import RunState
 
-    try:
-        experiments = [Experiment(recipe, seed) for seed in recipe["seeds"]]
-        progress = RunState(output / "unfinished", recipe)
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
-    report.write_json(
-        output, "config", {"recipe": recipe, "versions": report.versions()}
-    )
-    rows = []
-    for experiment in experiments:
-        directory = _directory(output, recipe, experiment.seed)
-        directory.mkdir(exist_ok=True)
-        rows += experiment.run(directory, progress)
-        report.write_json(output, "results", rows)
-    progress.remove()
+    with _plain_errors(), RunState(output, recipe, overwrite) as progress:
+        rows = progress.rows
+        if progress.finished:
+            console.print("Done before; `--overwrite` trains anew.")
+        else:
+            rows = _train(recipe, progress)
     console.print(report.results_table(name, rows))
+    if story := report.findings(rows):
+        console.print(story)
     console.print(f"Pictures, weights and configuration: {output}")
 
 
+def _train(recipe, progress):
+    """Trains seed after seed, with the data of one in memory."""
+    from applications.experiment import Experiment
+    from applications.run_state import seed_directory
+
+    output = progress.directory
+    console.print(recipe["description"])
+    rows = []
+    for seed in recipe["seeds"]:
+        with _plain_errors(Exception):
+            experiment = Experiment(recipe, seed)
+        # What can be known to fail has not failed: the folder is taken.
+        progress.begin()
+        report.write_json(
+            output, "config", {"recipe": recipe, "versions": report.versions()}
+        )
+        directory = output / seed_directory(recipe, seed)
+        directory.mkdir(exist_ok=True)
+        rows += experiment.run(directory, progress)
+        report.write_json(output, "results", rows)
+        del experiment
+    progress.end()
+    return rows
+
+
 def _resolve(name, settings, scale):
-    try:
+    with _plain_errors():
         return resolve(name, settings, scale)
-    except ValueError as error:
+
+
+@contextlib.contextmanager
+def _plain_errors(*expected):
+    """Says in a sentence what a user can mend.
+
+    Args:
+        *expected: types of errors besides those that tell their reason.
+    """
+    try:
+        yield
+    except typer.BadParameter:
+        raise
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{error}. What a run has done is kept: give the same command "
+            "again when this is mended."
+        ) from error
+    except (ImportError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-
-
-def _directory(output, recipe, seed):
-    several = len(recipe["seeds"]) > 1
-    return output / f"seed_{seed}" if several else output
+    except expected as error:
+        name, text = type(error).__name__, str(error).strip() or "no reason"
+        raise typer.BadParameter(
+            "The settings do not fit together or do not fit the data. "
+            f"{name}: {text.splitlines()[0]}"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -30,20 +30,29 @@ class DecisionBoundary(keras.callbacks.Callback):
             Defaults to `(0.02, 0.1, 0.3, 1.0)`.
 
     Attributes:
-        snapshots: list of `Snapshot`s.
+        steps: list of the snapshots' steps.
+        probabilities: list of arrays, `P(class 1)` on the grid.
+        weights: list of arrays, the example weights.
     """
+
+    KEPT = ("steps", "probabilities", "weights")
 
     def __init__(self, task: Task, shares=(0.02, 0.1, 0.3, 1.0)):
         super().__init__()
         self.task = task
         self.shares = shares
-        self.snapshots = []
+        self.steps, self.probabilities, self.weights = [], [], []
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """What was kept, a `Snapshot` for each panel of a picture."""
+        return _snapshots(getattr(self, name) for name in self.KEPT)
 
     def on_train_batch_end(self, batch, logs=None):
         """Takes the next snapshot when it is due."""
         total = self.params["epochs"] * self.params["steps"]
         step = int(self.model.optimizer.iterations)
-        taken = len(self.snapshots)
+        taken = len(self.steps)
         if taken < len(self.shares) and step >= self.shares[taken] * total:
             self._take(step)
 
@@ -53,13 +62,19 @@ class DecisionBoundary(keras.callbacks.Callback):
         points = np.stack([x.ravel(), y.ravel()], axis=1).astype("float32")
         logits = network(points, training=False)
         probabilities = np.asarray(keras.ops.softmax(logits))[:, 1]
-        self.snapshots.append(
-            Snapshot(
-                step,
-                probabilities.reshape(x.shape),
-                np.array(self.model.example_weights),
-            )
-        )
+        self.steps.append(step)
+        self.probabilities.append(probabilities.reshape(x.shape))
+        self.weights.append(np.array(self.model.example_weights))
+
+
+def kept_snapshots(lists: dict) -> list[Snapshot]:
+    """The snapshots of a training that ended.
+
+    Args:
+        lists: dict, as `RunState.lists` gives it.
+    """
+    name = DecisionBoundary.__name__
+    return _snapshots(lists[f"{name}.{key}"] for key in DecisionBoundary.KEPT)
 
 
 def grid(task: Task) -> list[np.ndarray]:
@@ -101,6 +116,10 @@ def plot_boundaries(
         handles, labels, loc="outside lower center", ncols=4, frameon=False
     )
     return figure
+
+
+def _snapshots(columns):
+    return [Snapshot(*row) for row in zip(*columns, strict=True)]
 
 
 def _panel(axis, task, snapshot, max_weight):

@@ -1,5 +1,7 @@
 """A warning when consistency training collapses."""
 
+import itertools
+
 import keras
 import numpy as np
 
@@ -16,26 +18,35 @@ class CollapseWarning(keras.callbacks.Callback):
         x: inputs of several classes, an array or a nest of arrays.
         limit: float, the largest share of one class that is no collapse.
             Defaults to `0.95`.
+
+    Attributes:
+        shares: list of the largest share of one class after each epoch.
     """
 
     def __init__(self, x, limit: float = 0.95):
         super().__init__()
         self.x = x
         self.limit = limit
-        self._epochs = 0
+        self.shares = []
 
     def on_epoch_end(self, epoch, logs=None):
         """Counts the epochs that ended with a single class."""
         network = getattr(self.model, "network", self.model)
-        share = largest_share(predicted(network, self.x))
-        self._epochs = self._epochs + 1 if share > self.limit else 0
-        if self._epochs == 2:
+        self.shares.append(largest_share(predicted(network, self.x)))
+        if self._collapsed_for() == 2:
             self._warn(f"at the end of epochs {epoch} and {epoch + 1}")
 
     def on_train_end(self, logs=None):
         """Warns of a collapse in the last epoch, which none follows."""
-        if self._epochs == 1:
+        if self._collapsed_for() == 1:
             self._warn("at the end of training")
+
+    def _collapsed_for(self):
+        """How many of the last epochs ended with a single class."""
+        epochs = itertools.takewhile(
+            lambda share: share > self.limit, reversed(self.shares)
+        )
+        return len(list(epochs))
 
     def _warn(self, when):
         print(

@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 import keras_influence as ki
 from applications.images import images
+from applications.prepared import prepared
 from applications.task import Task
 from applications.text import texts
 
@@ -78,17 +79,11 @@ def fashion_mnist(
         foreign_classes: int, the last so many classes occur among the
             unlabelled images only. Defaults to `0`.
     """
+    parts = prepared("fashion_mnist", data_dir).as_dataset(
+        split=["train", "test"], batch_size=-1, as_supervised=True
+    )
     train, test = (
-        (x.astype("float32") / 255, y)
-        for x, y in tfds.as_numpy(
-            tfds.load(
-                "fashion_mnist",
-                split=["train", "test"],
-                data_dir=data_dir,
-                batch_size=-1,
-                as_supervised=True,
-            )
-        )
+        (x.astype("float32") / 255, y) for x, y in tfds.as_numpy(parts)
     )
     task = _without_classes(
         train, test, (labeled, validation), foreign_classes, seed

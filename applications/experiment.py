@@ -1,22 +1,27 @@
+import contextlib
+
 import keras
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 import keras_influence as ki
-from applications.boundary import DecisionBoundary, plot_boundaries
+from applications.boundary import (
+    DecisionBoundary,
+    kept_snapshots,
+    plot_boundaries,
+)
 from applications.collapse import CollapseWarning, largest_share, predicted
 from applications.ct_rates import CTAugmentRates
 from applications.image_views import LearnedCTAugment
-from applications.recipe import build, known
+from applications.progress import ShortProgress
+from applications.recipe import build, check, known
 from applications.run_state import RunState
-from applications.task import Task, write_splits
+from applications.task import Task, fingerprint, write_splits
 from applications.text_views import TfIdf
 from keras_influence.callbacks import WeightReport
 
-VARIANTS = (
-    *("supervised only", "labels + validation"),
-    *("constant weight", "learned weights"),
-)
+SUPERVISED = ("supervised only", "labels + validation")
+VARIANTS = (*SUPERVISED, "constant weight", "learned weights")
 
 
 class Experiment:
@@ -39,20 +44,7 @@ class Experiment:
         self.recipe = recipe
         self.seed = seed
         self.steps = recipe["epochs"] * recipe["steps_per_epoch"]
-        warmup_steps = recipe["weights"]["warmup_steps"]
-        for name in ("epochs", "steps_per_epoch"):
-            if recipe[name] < 1:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {recipe[name]}."
-                )
-        if warmup_steps >= self.steps:
-            raise ValueError(
-                "`weights.warmup_steps` must be less than `epochs` times "
-                f"`steps_per_epoch`, here {self.steps}, or no weight is ever "
-                f"learned. Received: {warmup_steps}."
-            )
-        if "precision" in recipe:
-            keras.config.set_dtype_policy(recipe["precision"])
+        check(recipe)
         self.variants = [
             known(name, VARIANTS, "variant")
             for name in recipe.get("variants", VARIANTS)
@@ -78,34 +70,44 @@ class Experiment:
             One row of results for each variant.
         """
         task = self.task
+        progress.check_data(self.seed, fingerprint(task))
         if task.splits is not None:
             write_splits(task, directory)
-        boundaries = {}
         rows = []
         for variant in self.variants:
             row = progress.row(variant, self.seed)
             if row is None:
-                checkpoint = progress.checkpoint()
-                row = self._train(variant, directory, checkpoint, boundaries)
+                checkpoint = progress.checkpoint(variant, self.seed)
+                row = self._train(variant, directory, checkpoint)
                 progress.finish(row)
             rows.append(row)
+        boundaries = {
+            row["variant"]: kept_snapshots(progress.lists(row))
+            for row in rows
+            if self._is_planar and row["variant"] not in SUPERVISED
+        }
         if boundaries:
             max_weight = self.recipe["weights"]["max_weight"]
             figure = plot_boundaries(task, boundaries, max_weight)
             figure.savefig(directory / "boundary.png", dpi=120)
         return rows
 
-    def _train(self, variant, directory, checkpoint, boundaries):
+    @property
+    def _is_planar(self):
+        return np.shape(self.task.unlabeled)[1:] == (2,)
+
+    def _train(self, variant, directory, checkpoint):
         """Trains one variant and returns its row of results."""
-        if variant in ("supervised only", "labels + validation"):
+        if variant in SUPERVISED:
             return self._supervised(variant, checkpoint)
-        callbacks = []
+        callbacks = [CollapseWarning(self.task.validation[0])]
+        checkpoint.follow(callbacks[0], "shares")
         if variant == "learned weights":
             callbacks.append(self._report(directory))
-        if np.shape(self.task.unlabeled)[1:] == (2,):
-            boundary = DecisionBoundary(self.task)
-            boundaries[variant] = boundary.snapshots
-            callbacks.append(boundary)
+            checkpoint.follow(callbacks[-1], "steps", "weights", "quantiles")
+        if self._is_planar:
+            callbacks.append(DecisionBoundary(self.task))
+            checkpoint.follow(callbacks[-1], *DecisionBoundary.KEPT)
         return self._semi_supervised(variant, directory, checkpoint, callbacks)
 
     def influence_model(self, learned: bool = True) -> ki.InfluenceModel:
@@ -116,13 +118,15 @@ class Experiment:
         """
         recipe = self.recipe
         weights = recipe["weights"]
-        model = ki.InfluenceModel(
-            self._network(),
-            num_unlabeled=len(self.task.truth),
-            initial_weight=weights["initial_weight"],
-            max_weight=weights["max_weight"],
-            weight_network=self._weight_network() if learned else None,
-        )
+        network = self._network()
+        with self._precision():
+            model = ki.InfluenceModel(
+                network,
+                num_unlabeled=len(self.task.truth),
+                initial_weight=weights["initial_weight"],
+                max_weight=weights["max_weight"],
+                weight_network=self._weight_network() if learned else None,
+            )
         model.compile(
             optimizer=self._optimizer(),
             loss=_cross_entropy(),
@@ -250,11 +254,7 @@ class Experiment:
         for view in views.values():
             if isinstance(view, TfIdf):
                 view.save(directory)
-        callbacks = [
-            *callbacks,
-            *self.rates(views, directory),
-            CollapseWarning(self.task.validation[0]),
-        ]
+        callbacks = [*callbacks, *self.rates(views, directory)]
         train = self.batches(views, self._steps_done(checkpoint))
         row = self._fit(variant, model, train, checkpoint, callbacks)
         harmful, judged = self._harmful(model), self.task.judged
@@ -270,16 +270,27 @@ class Experiment:
         x = keras.tree.map_structure(lambda x: x[task.judged], task.unlabeled)
         return predicted(model.network, x) != task.truth[task.judged]
 
+    @contextlib.contextmanager
+    def _precision(self):
+        """The recipe's dtype policy, for what is made inside."""
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.recipe.get("precision", before))
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(before)
+
     def _network(self):
         keras.utils.set_random_seed(self.seed)
         x, y = self.task.labeled
-        return build(
-            "network",
-            self.recipe["network"],
-            input_shape=keras.tree.map_structure(lambda x: x.shape[1:], x),
-            classes=int(y.max()) + 1,
-            preset=getattr(self.task, "preset", None),
-        )
+        with self._precision():
+            return build(
+                "network",
+                self.recipe["network"],
+                input_shape=keras.tree.map_structure(lambda x: x.shape[1:], x),
+                classes=int(y.max()) + 1,
+                preset=getattr(self.task, "preset", None),
+            )
 
     def _weight_network(self):
         component = self.recipe.get("weight_network")
@@ -299,20 +310,23 @@ class Experiment:
     def _fit(self, variant, model, train, checkpoint, callbacks=()):
         """Trains and returns the row of results."""
         print(f"\n{variant}, seed {self.seed}")
-        callbacks = [checkpoint, *callbacks]
         median_epochs = self.recipe.get("median_epochs")
         validation = {}
         if median_epochs:
             validation = {"validation_data": self.task.test}
             validation["validation_batch_size"] = 500
         if self.recipe["optimizer"].get("use_ema"):
-            callbacks.append(keras.callbacks.SwapEMAWeights())
+            callbacks = [*callbacks, keras.callbacks.SwapEMAWeights()]
         model.fit(
             train,
             epochs=self.recipe["epochs"],
             initial_epoch=checkpoint.epochs,
             steps_per_epoch=self.recipe["steps_per_epoch"],
-            callbacks=callbacks,
+            callbacks=[
+                ShortProgress(tested=bool(median_epochs)),
+                *callbacks,
+                checkpoint,
+            ],
             shuffle=False,
             **validation,
         )
@@ -364,6 +378,7 @@ def _weight_statistics(weights, harmful, judged):
         "weight_min": float(weights.min()),
         "weight_max": float(weights.max()),
         "weight_std": float(weights.std()),
+        "unlabeled": len(weights),
         "harmful": int(harmful.sum()),
         "auroc": auroc,
     }

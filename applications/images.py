@@ -4,9 +4,11 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import keras_influence as ki
+from applications.prepared import prepared
 from applications.task import Task
 
 
@@ -50,7 +52,8 @@ def images(
             unlabelled images as they come.
 
     Raises:
-        ValueError: if the data set is unknown or has too few images.
+        ValueError: if the data set is unknown or not in the folder given, has
+            too few images, images of several sizes or files that are none.
     """
     (x, y, ids), (x_test, y_test, _) = _load(source, data_dir)
     if known_classes is not None:
@@ -81,24 +84,88 @@ def images(
 
 def _load(source, data_dir):
     """Images, labels and ids of the training and of the test split."""
-    arguments = {"split": ["train", "test"], "batch_size": -1}
     if pathlib.Path(source).expanduser().is_dir():
-        builder = tfds.ImageFolder(source)
-        parts, name = builder.as_dataset(**arguments), "image/filename"
+        builder, name = tfds.ImageFolder(source), "image/filename"
     else:
-        config = tfds.ReadConfig(add_tfds_id=True)
-        arguments |= {"data_dir": data_dir, "read_config": config}
-        parts, name = tfds.load(source, **arguments), "tfds_id"
-    return [
-        (part["image"], part["label"], part[name].astype(str))
-        for part in tfds.as_numpy(parts)
-    ]
+        builder, name = prepared(source, data_dir), "tfds_id"
+    for part, parts in (
+        *(("image", builder.info.features), ("label", builder.info.features)),
+        *(("train", builder.info.splits), ("test", builder.info.splits)),
+    ):
+        if part not in parts:
+            raise ValueError(
+                f"{source!r} must have images and labels, in the splits "
+                f"`train` and `test`. It has no {part!r}, but {list(parts)}."
+            )
+    train, test = (_arrays(builder, split, name) for split in ("train", "test"))
+    _check_sizes(*((id, x[0]) for x, _, (id, *_) in (train, test)))
+    return train, test
+
+
+def _arrays(builder, split, name):
+    """Images, labels and ids of a split."""
+    several = None in builder.info.features["image"].shape
+    part = builder.as_dataset(
+        split=split,
+        # One batch would fill up smaller images with zeros.
+        batch_size=None if several else -1,
+        read_config=tfds.ReadConfig(add_tfds_id=True),
+    )
+    rows = tfds.as_numpy(part)
+    part = _stacked(rows, name, builder) if several else rows
+    return part["image"], part["label"], part[name].astype(str)
+
+
+def _stacked(rows, name, builder):
+    """The rows of a data set whose images must turn out to be of one size."""
+    parts = []
+    try:
+        for row in rows:
+            parts.append(row)
+            _check_sizes(*((r[name], r["image"]) for r in (parts[0], row)))
+    except tf.errors.InvalidArgumentError as error:
+        bad = _unreadable(builder) or "An image"
+        raise ValueError(
+            f"{bad} cannot be read as an image. Remove or replace it."
+        ) from error
+    return {key: np.stack([row[key] for row in parts]) for key in parts[0]}
+
+
+def _check_sizes(first, other):
+    """Refuses two images, each with its id, of different sizes."""
+    (a, x), (b, y) = first, other
+    if x.shape != y.shape:
+        names = (n.decode() if isinstance(n, bytes) else n for n in (a, b))
+        sizes = (" x ".join(map(str, image.shape[:2])) for image in (x, y))
+        (a, b), (x, y) = names, sizes
+        raise ValueError(
+            f"All images must have one size. {a} has {x} pixels, {b} has {y}. "
+            "Resize them first."
+        )
+
+
+def _unreadable(builder):
+    """The first file of a folder that is no image."""
+    decode = builder.info.features["image"].decode_example
+    for path in sorted(pathlib.Path(builder.data_dir).glob("*/*/*")):
+        try:
+            if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+                decode(path.read_bytes())
+        except tf.errors.OpError:
+            return path
+    return None
 
 
 def _renumbered(y, known_classes):
     """Labels as places in `known_classes`, -1 for other classes."""
+    known = np.array(known_classes)
+    if known.ndim != 1 or not np.isin(known, y).all():
+        raise ValueError(
+            f"`known_classes` must list classes from 0 to {y.max()}. "
+            f"Received: known_classes={known_classes}."
+        )
     places = np.full(y.max() + 1, -1)
-    places[list(known_classes)] = range(len(known_classes))
+    places[known] = range(len(known))
     return places[y]
 
 

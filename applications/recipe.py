@@ -5,7 +5,9 @@ import copy
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable, Sequence
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 
 from applications.presets import PRESETS, SCALES, SOURCES
 
@@ -22,6 +24,14 @@ ROOMS = {
     "solver": "keras_influence.solvers",
     "weak": "applications.views",
     "strong": "applications.views",
+}
+
+# In those rooms, but no choices: bases of others, and helpers.
+NO_CHOICE = {
+    *("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap"),
+    *("deserialize", "get", "serialize"),
+    *("UnlabeledLoss", "RowOptimizer", "Solver", "Operator", "DenseOperator"),
+    *("Solution", "Influence", "InfluenceModel", "influence_scores", "preset"),
 }
 
 # Components that `--set NAME=none` takes away.
@@ -65,6 +75,37 @@ def resolve(
     return recipe
 
 
+def check(recipe: dict) -> None:
+    """Refuses a recipe whose numbers contradict each other.
+
+    Args:
+        recipe: dict, as `resolve` gives it.
+
+    Raises:
+        ValueError: if it has no steps, none that learns weights, or names a
+            seed or a variant twice.
+    """
+    for name in ("epochs", "steps_per_epoch"):
+        if recipe[name] < 1:
+            raise ValueError(
+                f"`{name}` must be positive. Received: {recipe[name]}."
+            )
+    steps = recipe["epochs"] * recipe["steps_per_epoch"]
+    warmup_steps = recipe["weights"]["warmup_steps"]
+    if warmup_steps >= steps:
+        raise ValueError(
+            "`weights.warmup_steps` must be less than `epochs` times "
+            f"`steps_per_epoch`, here {steps}, or no weight is ever learned. "
+            f"Received: {warmup_steps}."
+        )
+    for name in ("seeds", "variants"):
+        values = recipe.get(name, ())
+        if len(set(values)) < len(values):
+            raise ValueError(
+                f"`{name}` must name each one once. Received: {values}."
+            )
+
+
 def sources(name: str, recipe: dict) -> dict[str, str]:
     """Where each value of a resolved recipe comes from, by its path.
 
@@ -78,7 +119,7 @@ def sources(name: str, recipe: dict) -> dict[str, str]:
     stated = SOURCES.get(name)
     if not stated:
         return {}
-    before, now = (dict(_paths(r)) for r in (PRESETS[name], recipe))
+    before, now = (dict(paths(r)) for r in (PRESETS[name], recipe))
     return {
         path: stated.get(path) if value == before.get(path) else "set"
         for path, value in now.items()
@@ -155,25 +196,31 @@ def _is_source(value, component):
 
 def _path(recipe, key):
     """The full path that `key` stands for."""
-    paths = dict(_paths(recipe))
-    matches = [p for p in paths if p.endswith(f".{key}")]
-    if key in paths or len(matches) == 1:
-        return key if key in paths else matches[0]
+    known_paths = dict(paths(recipe))
+    matches = [p for p in known_paths if p.endswith(f".{key}")]
+    if key in known_paths or len(matches) == 1:
+        return key if key in known_paths else matches[0]
     if matches:
         raise ValueError(f"`{key}` could be {_either(matches)}. Say which.")
     parent, _, leaf = key.rpartition(".")
-    component = paths.get(parent)
+    component = known_paths.get(parent)
     if isinstance(component, dict) and leaf in _arguments(parent, component):
         return key
-    flat = (path.rpartition(".")[2] for path in paths)
-    return known(key, [*flat, *paths], "setting")
+    flat = (path.rpartition(".")[2] for path in known_paths)
+    return known(key, [*flat, *known_paths], "setting")
 
 
-def _paths(recipe, prefix=""):
+def paths(recipe: dict, prefix: str = "") -> Iterator[tuple]:
+    """The paths of a recipe's values and groups, each with what it holds.
+
+    Args:
+        recipe: dict, as `resolve` gives it.
+        prefix: str, what every path starts with. Defaults to `""`.
+    """
     for key, value in recipe.items():
         yield prefix + key, value
         if isinstance(value, dict):
-            yield from _paths(value, f"{prefix}{key}.")
+            yield from paths(value, f"{prefix}{key}.")
 
 
 def _arguments(path, component):
@@ -189,19 +236,30 @@ def _arguments(path, component):
 
 def _find(kind, name):
     room = importlib.import_module(ROOMS[kind])
-    names = [n for n in dir(room) if n[0] != "_" and callable(getattr(room, n))]
+    if kind == "influence":
+        return room.Influence
+    names = [
+        name
+        for name in getattr(room, "__all__", dir(room))
+        if name[0] != "_"
+        and name not in NO_CHOICE
+        and callable(getattr(room, name))
+    ]
     return getattr(room, known(name, names, kind))
 
 
 def _parse(key, value, default):
     """Reads `value` as the type of the default; as a literal without one."""
-    if isinstance(default, list):
+    if isinstance(default, list | tuple) and default:
         return [_parse(key, v, default[0]) for v in value.split(",")]
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[value.lower()]
         if isinstance(default, int | float | str):
-            return type(default)(value)
+            parsed = type(default)(value)
+            if parsed == parsed:
+                return parsed
+            raise ValueError("not a number")
     except (KeyError, ValueError):
         kind = {bool: "true or false", int: "a whole number"}.get(
             type(default), "a number"
@@ -209,9 +267,18 @@ def _parse(key, value, default):
         raise ValueError(
             f"`{key}` takes {kind}, such as {default}. Received: {value!r}."
         ) from None
+    return _literal(value)
+
+
+def _literal(value):
+    """A plain literal of Python, or the text itself."""
     try:
-        return ast.literal_eval(value)
-    except (SyntaxError, ValueError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = ast.literal_eval(value)
+        # As it comes back from a file, so that recipes can be compared.
+        return json.loads(json.dumps(parsed, allow_nan=False))
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
         return value
 
 

@@ -21,6 +21,14 @@ COLUMNS = {
     "seconds": ("seconds", "{:.1f}"),
 }
 
+# How the variants are told of in a sentence.
+WORDS = {
+    "learned weights": "with learned weights",
+    "constant weight": "with one weight for all",
+    "labels + validation": "from every trusted label alone",
+    "supervised only": "without the validation labels",
+}
+
 # Shown with their standard deviation over seeds.
 SPREAD = ("test_accuracy", "auroc")
 
@@ -41,6 +49,45 @@ def results_table(name: str, rows: list[dict]) -> Table:
         cells = [_cell(of_variant, *cell) for cell in COLUMNS.values()]
         table.add_row(variant, *cells)
     return table
+
+
+def findings(rows: list[dict]) -> str:
+    """What was wrong in the data, and what the weights made of it.
+
+    Args:
+        rows: list of the dicts that `Experiment.run` returns.
+
+    Returns:
+        A few lines; none where no variant learned weights.
+    """
+    learned = [row for row in rows if row["variant"] == "learned weights"]
+    judged = [row for row in learned if row.get("auroc") is not None]
+    lines = []
+    if judged:
+        harmful, auroc = (
+            np.mean([row[key] for row in judged])
+            for key in ("harmful", "auroc")
+        )
+        lines += [
+            f"In the data: {harmful:,.0f} of {judged[0]['unlabeled']:,} "
+            "unlabelled examples do harm, by a wrong label or a foreign class.",
+            "The weights: a good example outweighs a harmful one in "
+            f"{auroc:.0%} of all pairs; 50% is chance.",
+        ]
+    if learned:
+        accuracies = [
+            f"{np.mean(of_variant):.1%} {name}"
+            for variant, name in WORDS.items()
+            if (
+                of_variant := [
+                    row["test_accuracy"]
+                    for row in rows
+                    if row["variant"] == variant
+                ]
+            )
+        ]
+        lines.append(f"Test accuracy: {', '.join(accuracies)}.")
+    return "\n".join(lines)
 
 
 def write_json(directory: pathlib.Path, name: str, content) -> None:

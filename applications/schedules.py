@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+__all__ = ["SevenSixteenthsCosine", "WarmupLinear", "warmup_cosine"]
+
 
 def warmup_cosine(
     learning_rate: float,

@@ -3,8 +3,12 @@
 import csv
 import dataclasses
 import pathlib
+import zlib
 
+import keras
 import numpy as np
+
+from keras_influence.callbacks.plain_text import spreadsheet_cell
 
 
 @dataclasses.dataclass
@@ -56,6 +60,20 @@ class Task:
         return self.unlabeled
 
 
+def fingerprint(task: Task) -> int:
+    """A number that changes when the data of a task do.
+
+    Args:
+        task: a `Task`.
+    """
+    parts = task.labeled, task.validation, task.source, task.truth, task.given
+    number = 0
+    for array in keras.tree.flatten(parts):
+        if array is not None:
+            number = zlib.crc32(np.ascontiguousarray(array), number)
+    return number
+
+
 def write_splits(task: Task, directory) -> None:
     """Writes `splits.csv`: which example is which row of which set.
 
@@ -71,4 +89,5 @@ def write_splits(task: Task, directory) -> None:
         writer = csv.writer(file)
         writer.writerow(["set", "index", "id"])
         for name, ids in task.splits.items():
-            writer.writerows([name, i, x] for i, x in enumerate(ids))
+            cells = map(spreadsheet_cell, ids)
+            writer.writerows([name, i, x] for i, x in enumerate(cells))

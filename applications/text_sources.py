@@ -6,6 +6,11 @@ import dataclasses
 import numpy as np
 import tensorflow_datasets as tfds
 
+from applications.prepared import prepared
+
+# A text may be longer than the 131,072 characters that `csv` reads at most.
+csv.field_size_limit(2**31 - 1)
+
 
 @dataclasses.dataclass
 class Texts:
@@ -50,21 +55,20 @@ def read_texts(
     Raises:
         ValueError: if a part is missing, or a file is not as it must be.
     """
-    if source.endswith(".csv"):
+    if source.lower().endswith(".csv"):
         return _csv_files(source, test_source, text, label, id)
     return _tfds_splits(source, test_source, data_dir, text, label)
 
 
 def _tfds_splits(source, test_split, data_dir, text, label):
     """The training and the test texts of a data set of TFDS."""
-    builder = tfds.builder(source, data_dir=data_dir)
+    builder = prepared(source, data_dir)
     for feature in (text, label):
         if feature not in builder.info.features:
             raise ValueError(
                 f"Data set {source!r} has no feature {feature!r}; it has "
                 f"{list(builder.info.features)}. Set `text` and `label`."
             )
-    builder.download_and_prepare()
     for split in ("train", test_split):
         if split not in builder.info.splits:
             raise ValueError(
@@ -120,15 +124,16 @@ def _read_csv(path, text, label, id):
             for number, line in enumerate(file, start=1)
         )
         rows = csv.DictReader(lines)
-        columns = [name.lstrip("\ufeff") for name in rows.fieldnames or ()]
-        rows.fieldnames = columns
-        for column in (text, label, *filter(None, [id])):
-            if column not in columns:
-                raise ValueError(
-                    f"{path} has no column {column!r}; it has {columns}. Set "
-                    "`text`, `label` and `id` to its columns."
-                )
-        rows = [(rows.line_num, row) for row in rows]
+        try:
+            columns = [name.lstrip("\ufeff") for name in rows.fieldnames or ()]
+            rows.fieldnames = columns
+            _check_columns(path, columns, (text, label, *filter(None, [id])))
+            rows = [(rows.line_num, row) for row in rows]
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}, line {rows.line_num}: {error}. Lines must end in "
+                "line feeds, and texts with commas or quotes need quotes."
+            ) from error
     for line, row in rows:
         if None in row or None in row.values():
             raise ValueError(
@@ -141,6 +146,20 @@ def _read_csv(path, text, label, id):
         raise ValueError(f"Column {id!r} of {path} must have unique values.")
     names = [row[label].strip() for row in rows]
     return ids, [row[text] for row in rows], names
+
+
+def _check_columns(path, columns, needed):
+    for column in needed:
+        if column not in columns:
+            raise ValueError(
+                f"{path} has no column {column!r}; it has {columns}. Set "
+                "`text`, `label` and `id` to its columns."
+            )
+        if columns.count(column) > 1:
+            raise ValueError(
+                f"{path} has {columns.count(column)} columns {column!r}. "
+                "Give each a name of its own."
+            )
 
 
 def _decode(data, place):

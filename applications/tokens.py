@@ -1,5 +1,6 @@
 """From texts to token ids, once for every data set."""
 
+import contextlib
 import hashlib
 import html
 import os
@@ -7,6 +8,7 @@ import pathlib
 import re
 import tempfile
 from collections.abc import Sequence
+from zipfile import BadZipFile
 
 import numpy as np
 import tensorflow as tf
@@ -89,15 +91,18 @@ def encode_once(
     folder = pathlib.Path(cache_dir or "~/.keras/keras_influence").expanduser()
     name = f"{pathlib.Path(name).name}-{sequence_length}"
     file = folder / f"{name}-{_digest(texts, tokenizer)}.npz"
-    if file.exists():
-        with np.load(file) as arrays:
-            return arrays["token_ids"]
+    # A file that was damaged since is written anew.
+    damaged = contextlib.suppress(
+        OSError, EOFError, ValueError, KeyError, BadZipFile
+    )
+    with damaged, file.open("rb") as data:
+        return np.load(data, allow_pickle=False)["token_ids"]
     token_ids = encode(texts, tokenizer, sequence_length)
     folder.mkdir(parents=True, exist_ok=True)
     # A run that is killed here leaves no file with half of the tokens.
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
-        np.savez(part, token_ids=token_ids)
-    os.replace(part.name, file)
+    with tempfile.TemporaryDirectory(dir=folder) as part:
+        np.savez(pathlib.Path(part, "part.npz"), token_ids=token_ids)
+        os.replace(pathlib.Path(part, "part.npz"), file)
     return token_ids
 
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from applications.image_views import ct_augment, rand_augment, weak_augment
 from applications.text_views import back_translation, original, tfidf
+from keras_influence.augmentation.cutout import cutout
 
 __all__ = [
     "back_translation",
@@ -61,20 +62,14 @@ def shift_noise_cutout(pixels: int = 1, noise: float = 0.2, size: int = 3):
         images += tf.random.stateless_normal(
             tf.shape(images), seeds[1], stddev=noise
         )
-        return images * _outside_square(images.shape, size, seeds[2])
+        return _cut_inside(images, size, seeds[2])
 
     return view
 
 
-def _outside_square(shape, size, seed):
-    """1 outside a square at a random place of each image, 0 inside."""
-    count, height, width = shape[:3]
-    corner = tf.random.stateless_uniform((count, 2), seed)
-    top = tf.floor(corner[:, :1] * (height - size + 1))
-    left = tf.floor(corner[:, 1:] * (width - size + 1))
-    rows = tf.range(height, dtype=tf.float32) - top
-    columns = tf.range(width, dtype=tf.float32) - left
-    inside_rows = (rows >= 0) & (rows < size)
-    inside_columns = (columns >= 0) & (columns < size)
-    inside = inside_rows[:, :, None] & inside_columns[:, None, :]
-    return 1.0 - tf.cast(inside, tf.float32)[..., None]
+def _cut_inside(images, size, seed):
+    """Blanks a square at a random place of each image, never cut off."""
+    lengths = tf.cast(images.shape[1:3], "float32")
+    corner = tf.random.stateless_uniform((images.shape[0], 2), seed)
+    corner = tf.floor(corner * (lengths - size + 1))
+    return cutout(images, size, (corner + size // 2 + 0.5) / lengths, 0)

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+from keras_influence.callbacks.plain_text import one_line
+
 GOOD, HARMFUL, ALL = "#3b76af", "#d9544d", "#5a6472"
 
 
@@ -114,17 +116,28 @@ def extreme_examples(inputs, weights, labels=None, harmful=None) -> Figure:
             bad = harmful is not None and harmful[i]
             caption = f"{weights[i]:.2f}"
             if labels is not None:
-                caption = f"{labels[i]}\n{caption}"
+                caption = f"{_short(labels[i])}\n{caption}"
             color = HARMFUL if bad else "black"
-            axis.set_title(caption, fontsize=8, color=color, pad=3)
+            # A label may hold a `$`, which is no formula of matplotlib's.
+            axis.set_title(
+                caption, fontsize=8, color=color, pad=3, parse_math=False
+            )
             _show(axis, inputs[i], HARMFUL if bad else None)
     return figure
 
 
 def are_images(inputs) -> bool:
     """Whether an array looks like a batch of images."""
-    shape = np.shape(inputs)
+    try:
+        shape = np.shape(inputs)
+    except ValueError:  # Rows of several shapes.
+        return False
     return len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3))
+
+
+def _short(label):
+    label = one_line(label)
+    return label if len(label) <= 16 else f"{label[:15]}…"
 
 
 def _show(axis, image, frame):

@@ -1,11 +1,21 @@
+import contextlib
 import csv
+import gc
 import json
+import weakref
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as options
+from hypothesis import strategies as st
+from PIL import Image
 from typer.testing import CliRunner
 
+from applications import experiment
 from applications.__main__ import app
 from applications.presets import PRESETS
+from applications.recipe import paths, resolve
+from applications.run_state import Lock
 
 TINY = {
     "digits": ["units=8", "inner_steps=1", "influence=luketina"],
@@ -129,6 +139,18 @@ def test_careless_commands(arguments, expected):
         ("curvature=hesian", "curvature"),
         ("outer=margn", "outer"),
         ("influence=lorain", "'lorraine'"),
+        ("unlabeled_loss=UnlabeledLoss", "Unknown unlabeled_loss"),
+        ("weight_optimizer=RowOptimizer", "Unknown weight_optimizer"),
+        ("optimizer=Optimizer", "Unknown optimizer"),
+        ("optimizer=get", "Unknown optimizer"),
+        ("weight_network=Influence", "Unknown weight_network"),
+        ("solver=Solver", "Unknown solver"),
+        ("dataset=Task", "Unknown dataset"),
+        ("optimizer.learning_rate=nan", "takes a number"),
+        ("optimizer.beta=1", "optimizer.name"),
+        ("batch_size=1" + "0" * 30, "out-of-range"),
+        ("seeds=0,0", "`seeds` must name each one once"),
+        ("seeds=-1", "Got -1"),
     ],
 )
 def test_a_recipe_that_does_not_fit_fails_before_training(
@@ -148,3 +170,162 @@ def test_output_that_is_a_file(tmp_path):
     assert result.exit_code == 2
     assert "--output" in message(result)
     assert path.read_text() == "mine"
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+QUICK = ["epochs=1", "steps_per_epoch=2", "warmup_steps=0", "inner_steps=1"]
+LINEAR = [*QUICK, "test=50", "influence=luketina"]
+DIGITS = [*QUICK, "units=4", "influence=luketina"]
+
+
+@pytest.fixture
+def supervised(monkeypatch):
+    """Presets with one quick variant."""
+    for name in ("digits", "linear"):
+        quick = PRESETS[name] | {"variants": ["supervised only"]}
+        monkeypatch.setitem(PRESETS, name, quick)
+
+
+def test_a_finished_folder(tmp_path, monkeypatch):
+    variants = {"variants": ["learned weights"]}
+    for name in ("digits", "linear"):
+        monkeypatch.setitem(PRESETS, name, PRESETS[name] | variants)
+    first = invoke("run", "digits", "--output", tmp_path, settings=DIGITS)
+    assert first.exit_code == 0, first.output
+    (tmp_path / "notes.txt").write_text("mine")
+    before = files(tmp_path)
+    again = invoke("run", "digits", "--output", tmp_path, settings=DIGITS)
+    assert again.exit_code == 0
+    assert "Epoch" not in again.output
+    table = first.output.partition("digits  ")[2]
+    assert table
+    assert again.output.endswith(table)
+    other = invoke("run", "linear", "--output", tmp_path, settings=LINEAR)
+    assert other.exit_code == 2
+    assert "holds a run of another recipe" in message(other)
+    assert "--overwrite" in message(other)
+    assert files(tmp_path) == before
+    other = invoke(
+        *["run", "linear", "--output", tmp_path, "--overwrite"],
+        settings=LINEAR,
+    )
+    assert other.exit_code == 0, other.output
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("boundary.png", "config.json", "history.png", "notes.txt"),
+        *("results.json", "run.json", "weights.csv", "weights.png"),
+    }
+
+
+def test_a_folder_in_which_another_process_works(tmp_path, supervised):
+    lock = Lock(tmp_path / "run.pid")
+    result = invoke("run", "digits", "--output", tmp_path, settings=DIGITS)
+    lock.release()
+    assert result.exit_code == 2
+    assert "is at work in" in message(result)
+    assert "Epoch" not in result.output
+
+
+def test_the_data_of_one_seed_at_a_time(tmp_path, supervised, monkeypatch):
+    tasks, alive = [], []
+    load = experiment.build
+
+    def spy(kind, component, **offered):
+        if kind == "dataset":
+            gc.collect()
+            alive.append(sum(task() is not None for task in tasks))
+        built = load(kind, component, **offered)
+        if kind == "dataset":
+            tasks.append(weakref.ref(built))
+        return built
+
+    monkeypatch.setattr(experiment, "build", spy)
+    result = invoke(
+        *["run", "linear", "--output", tmp_path],
+        settings=[*LINEAR, "seeds=1,2,3"],
+    )
+    assert result.exit_code == 0, result.output
+    assert alive == [0, 0, 0]
+
+
+def test_a_folder_without_the_data_set(tmp_path):
+    data, output = tmp_path / "data", tmp_path / "output"
+    (data / "mnist" / "1.0.0").mkdir(parents=True)
+    (data / "mnist" / "1.0.0" / "dataset_info.json").touch()
+    for name in ("fashion_mnist", "uda_cifar10_250", "uda_text"):
+        result = invoke("run", name, "--data-dir", data, "--output", output)
+        assert result.exit_code == 2, result.output
+        assert "holds no data set" in message(result)
+        assert "Found there: mnist" in message(result)
+        assert not list(output.iterdir())
+
+
+def test_images_of_two_sizes(tmp_path):
+    for split in ("train", "test"):
+        for label in "ab":
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for k in range(3):
+                Image.new("RGB", (8, 8)).save(folder / f"{k}.png")
+    Image.new("RGB", (9, 7)).save(tmp_path / "test" / "b" / "9.png")
+    output = tmp_path / "output"
+    result = invoke(
+        *["run", "uda_cifar10_250", "--output", output],
+        settings=[f"dataset={tmp_path}"],
+    )
+    assert result.exit_code == 2
+    assert "has 8 x 8 pixels" in message(result)
+    assert "b/9.png has 7 x 9." in message(result).replace(" b/", "b/")
+    assert not list(output.iterdir())
+
+
+KEYS = st.one_of(
+    st.text(),
+    st.sampled_from([p for r in PRESETS.values() for p, _ in paths(r)]),
+    st.sampled_from(["optimizer.beta_1", "solver.damping", "network.units"]),
+)
+VALUES = st.one_of(
+    st.text(),
+    st.sampled_from([*"+-~([{", "-" * 5000, "(" * 5000, "1" * 5000, "nan"]),
+    st.sampled_from(["Adam", "linear", "none", "inf", "1e999", "b'x'", "..."]),
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.integers(), inner),
+        max_leaves=5,
+    ).map(repr),
+)
+SETTINGS = st.lists(
+    st.one_of(st.text(), st.tuples(KEYS, VALUES).map("=".join)), max_size=3
+)
+
+
+def show(name, settings):
+    """Either a recipe that can be compared with itself, or what to mend."""
+    with contextlib.suppress(ValueError):
+        recipe = resolve(name, settings)
+        assert json.loads(json.dumps(recipe)) == recipe
+
+
+@given(st.sampled_from(list(PRESETS)), SETTINGS)
+def test_random_settings(name, settings):
+    show(name, settings)
+
+
+@pytest.mark.slow
+@options(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(list(PRESETS)), SETTINGS)
+def test_many_random_settings(name, settings):
+    show(name, settings)
+
+
+@options(max_examples=25, deadline=None)
+@given(SETTINGS)
+def test_random_commands(settings):
+    result = invoke("show", "digits", settings=settings)
+    assert result.exit_code in (0, 2), result.output

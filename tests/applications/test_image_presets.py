@@ -182,9 +182,9 @@ def test_the_result_is_the_median_of_averaged_weights(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Experiment, "_row", spy)
     monkeypatch.setattr(Experiment, "rates", lambda *_: [keep])
-    (row,) = Experiment(recipe, 0).run(
-        tmp_path, RunState(tmp_path / "unfinished", recipe)
-    )
+    with RunState(tmp_path, recipe) as progress:
+        progress.begin()
+        (row,) = Experiment(recipe, 0).run(tmp_path, progress)
     assert row["test_accuracy"] == pytest.approx(np.median(keep.accuracy[-3:]))
     # Evaluated with the averaged weights, which training ends with.
     assert keep.accuracy[-1] == pytest.approx(last[0])
@@ -299,15 +299,12 @@ def test_mixed_precision(precision, tmp_path):
     settings = [*TINY, f"precision={precision}", "confidence=0"]
     recipe = resolve("fixmatch_cifar10_250", settings, scale="small")
     recipe["variants"] = ["learned weights"]
-    try:
-        experiment = Experiment(
-            recipe, 0, cost.random_task(recipe, (16, 16, 3))
-        )
-        network = experiment.influence_model().network
-        progress = RunState(tmp_path / "unfinished", recipe)
+    experiment = Experiment(recipe, 0, cost.random_task(recipe, (16, 16, 3)))
+    network = experiment.influence_model().network
+    with RunState(tmp_path, recipe) as progress:
+        progress.begin()
         rows = experiment.run(tmp_path, progress)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    assert keras.config.dtype_policy().name == "float32"
     assert network.layers[2].compute_dtype == precision.removeprefix("mixed_")
     assert network.output.dtype == "float32"
     assert rows[0]["weight_std"] > 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from applications.images import images
+from applications.images import _load, images
 from applications.task import write_splits
 
 
@@ -111,3 +111,50 @@ def test_splits_join_weights_to_files(folder, tmp_path):
     ids = [row["id"] for row in rows if row["set"] == "unlabeled"]
     assert ids == list(task.splits["unlabeled"])
     assert [row["index"] for row in rows][-1] == "35"
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_of_several_sizes(folder, split):
+    odd = folder / split / "bee" / "odd.png"
+    Image.new("RGB", (9, 7)).save(odd)
+    with pytest.raises(ValueError, match="must have one size") as error:
+        images(0, str(folder), labeled=8, validation=4)
+    message = str(error.value)
+    assert f"{odd} has 7 x 9" in message
+    assert ".png has 6 x 8" in message
+
+
+def test_splits_of_two_sizes(folder):
+    for path in folder.glob("test/*/*"):
+        Image.new("RGB", (9, 7)).save(path)
+    with pytest.raises(ValueError, match="must have one size"):
+        _load(str(folder), None)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_that_is_no_image(folder, data):
+    bad = folder / "train" / "cat" / "bad.png"
+    bad.write_bytes(data)
+    with pytest.raises(ValueError, match=r"bad\.png cannot be read"):
+        _load(str(folder), None)
+
+
+def test_a_folder_without_a_test_split(folder):
+    (folder / "test").rename(folder / "dev")
+    with pytest.raises(ValueError, match=r"has no 'test', but \['dev', 'tr"):
+        _load(str(folder), None)
+
+
+@pytest.mark.parametrize("known", [[0, 99], [-1], 3, [0.5]])
+def test_classes_that_are_not_there(folder, known):
+    with pytest.raises(ValueError, match="`known_classes` must list"):
+        images(0, str(folder), labeled=4, validation=2, known_classes=known)
+
+
+def test_ids_that_a_spreadsheet_would_run(folder, tmp_path):
+    task = images(0, str(folder), labeled=8, validation=4)
+    ids = task.splits["labeled"].astype(object)
+    task.splits["labeled"] = np.array(["=1+1", *ids[1:]], object)
+    write_splits(task, tmp_path)
+    with (tmp_path / "splits.csv").open() as file:
+        assert next(csv.DictReader(file))["id"] == "'=1+1"

@@ -30,3 +30,27 @@ def test_cells():
     assert report._cell(rows, "auroc", "{:.3f}") == expected
     assert report._cell(rows[2:], "auroc", "{:.3f}") == "-"
     assert report._cell(rows[:1], "auroc", "{:.1%}") == "80.0%"
+
+
+def test_the_story_of_a_run():
+    rows = [
+        {"variant": "learned weights", "test_accuracy": accuracy, **of_weights}
+        for accuracy, of_weights in (
+            (0.9, {"harmful": 400, "unlabeled": 1200, "auroc": 0.9}),
+            (0.8, {"harmful": 500, "unlabeled": 1200, "auroc": 0.8}),
+        )
+    ]
+    rows.append({"variant": "supervised only", "test_accuracy": 0.5})
+    assert report.findings(rows).splitlines() == [
+        "In the data: 450 of 1,200 unlabelled examples do harm, by a wrong "
+        "label or a foreign class.",
+        "The weights: a good example outweighs a harmful one in 85% of all "
+        "pairs; 50% is chance.",
+        "Test accuracy: 85.0% with learned weights, 50.0% without the "
+        "validation labels.",
+    ]
+    assert report.findings(rows[2:]) == ""
+    unknown = [{**rows[0], "auroc": None}]
+    assert report.findings(unknown) == (
+        "Test accuracy: 90.0% with learned weights."
+    )

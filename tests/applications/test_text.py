@@ -1,8 +1,13 @@
+import contextlib
 import csv
+import pathlib
+import tempfile
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from applications import text, text_sources
 from applications.bert import bert_tokenizer
@@ -286,3 +291,75 @@ def test_ids_that_occur_twice(files):
         file.write("r4,A film.,good\n")
     with pytest.raises(ValueError, match=r"'key' of .* unique"):
         text.texts(0, **files)
+
+
+def test_texts_of_any_length(files, tmp_path):
+    rows = list(reviews(40))
+    rows[3]["review"] = "long " * 50_000
+    files["source"] = write(tmp_path / "long.csv", rows)
+    task = text.texts(0, **files)
+    assert len(task.splits["unlabeled"]) > 20
+    columns = ("review", "stars", "key")
+    train, _ = text_sources.read_texts(
+        files["source"], files["test_source"], None, *columns
+    )
+    assert len(train.texts[3]) == 250_000
+
+
+def test_lines_that_end_in_carriage_returns(files):
+    path = pathlib.Path(files["source"])
+    path.write_bytes(path.read_bytes().replace(b"\r\n", b"\r"))
+    with pytest.raises(ValueError, match=r"train\.csv, line .* must end in"):
+        text.texts(0, **files)
+
+
+def test_columns_of_one_name(files):
+    path = pathlib.Path(files["source"])
+    path.write_text(path.read_text().replace("stars", "review", 1))
+    with pytest.raises(ValueError, match="has 2 columns 'review'"):
+        text.texts(0, **files)
+
+
+def test_token_ids_that_were_damaged(files, tmp_path):
+    expected = text.texts(0, **files).unlabeled
+    (*_, file) = (tmp_path / "cache").iterdir()
+    for data in (b"", b"PK\x03\x04", file.read_bytes()[:200]):
+        file.write_bytes(data)
+        np.testing.assert_equal(text.texts(0, **files).unlabeled, expected)
+    assert all(f.suffix == ".npz" for f in (tmp_path / "cache").iterdir())
+
+
+def random_csv(content):
+    """Either texts of a class or none each, or a sentence on what is wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "random.csv")
+        path.write_bytes(content)
+        with contextlib.suppress(ValueError):
+            train, test = text_sources.read_texts(
+                str(path), str(path), None, "text", "label", None
+            )
+            assert len(train.ids) == len(train.texts) == len(train.labels)
+            assert train.labels.max() >= 1
+            assert test.labels.min() >= 0
+
+
+CELLS = st.text(st.one_of(st.characters(), st.sampled_from('",\n\r\0ab')))
+ROWS = st.lists(st.lists(CELLS, min_size=1, max_size=3).map(",".join))
+CONTENTS = st.one_of(
+    st.binary(),
+    ROWS.map(lambda rows: "\n".join(["text,label", *rows])).map(
+        lambda content: content.encode(errors="surrogatepass")
+    ),
+)
+
+
+@given(CONTENTS)
+def test_random_csv_files(content):
+    random_csv(content)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@given(CONTENTS)
+def test_many_random_csv_files(content):
+    random_csv(content)

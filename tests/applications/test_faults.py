@@ -1,0 +1,140 @@
+"""A run that is stopped anywhere ends as one that was not."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import pytest
+import tensorflow as tf
+from typer.testing import CliRunner
+
+from applications.__main__ import app
+from applications.presets import PRESETS
+from applications.run_state import RUN_FILES, SEED_FILES
+from tests.cases.faults import Faults, Killed, audited
+
+FAULTS = Faults()
+TINY = ["epochs=2", "steps_per_epoch=2", "warmup_steps=0", "inner_steps=1"]
+# Presets that write every kind of file, without what takes long.
+KINDS = {
+    "linear": ["influence=luketina", "test=50", "unlabeled=40"],
+    "digits": ["influence=luketina", "units=4", "test=50", "seeds=0,1"],
+}
+
+
+def settings(values):
+    return [part for value in values for part in ("--set", value)]
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """A function that runs a tiny experiment, up to an operation."""
+    monkeypatch.setattr(keras.Model, "save_weights", audited())
+    variants = {"variants": ["constant weight", "learned weights"]}
+    for name in ("linear", "digits"):
+        monkeypatch.setitem(PRESETS, name, PRESETS[name] | variants)
+    tf.config.run_functions_eagerly(True)
+
+    def run(folder, name="linear", number=0, full_disk=False):
+        arguments = ["run", name, "--output", str(folder)]
+        arguments += settings([*TINY, *KINDS[name]])
+        with FAULTS.at(folder, number, full_disk):
+            return CliRunner().invoke(app, arguments)
+
+    yield run
+    tf.config.run_functions_eagerly(False)
+
+
+def contents(folder):
+    """The files of a finished run, but for times."""
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    assert json.loads(files.pop("run.json"))["finished"]
+    rows = json.loads(files.pop("results.json"))
+    assert all(row.pop("seconds") > 0 for row in rows)
+    assert {pathlib.Path(name).name for name in files} <= {
+        *RUN_FILES,
+        *SEED_FILES,
+    }
+    return rows, files
+
+
+def check(run, folder, name, share):
+    """Kills and full disks at a share of the operations, evenly spread."""
+    assert run(folder / "whole", name).exit_code == 0
+    operations, expected = FAULTS.count, contents(folder / "whole")
+    assert operations > 50
+    numbers = range(1, operations + 1)
+    chosen = random.Random(0).sample(numbers, round(share * operations))
+    for number in chosen:
+        killed = folder / f"killed{number}"
+        with pytest.raises(Killed):
+            run(killed, name, number)
+        result = run(killed, name)
+        assert result.exit_code == 0, (number, result.output)
+        assert contents(killed) == expected, number
+    for number in chosen[::3]:
+        full = folder / f"full{number}"
+        result = run(full, name, number, full_disk=True)
+        if result.exit_code:
+            assert result.exit_code == 2, (number, result.output)
+            assert "No space left" in result.output.replace("│", " ")
+        result = run(full, name)
+        assert result.exit_code == 0, (number, result.output)
+        assert contents(full) == expected, number
+
+
+@pytest.mark.filterwarnings("ignore:Even though")
+def test_a_few_faults(run, tmp_path):
+    check(run, tmp_path, "linear", 0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Even though")
+@pytest.mark.parametrize(("name", "share"), [("linear", 1), ("digits", 0.2)])
+def test_a_fault_at_every_operation(run, tmp_path, name, share):
+    check(run, tmp_path, name, share)
+
+
+@pytest.mark.slow
+def test_real_kills_at_random_moments(tmp_path):
+    values = [*TINY, *KINDS["linear"], "epochs=4"]
+    base = [sys.executable, "-m", "applications", "run", "linear"]
+    command = [*base, *settings(values), "--output"]
+    root = pathlib.Path(__file__).parents[2]
+    quiet = {"cwd": root, "capture_output": True, "text": True}
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, **quiet)
+    expected = contents(tmp_path / "whole")
+    draw, kills, folders = random.Random(0), 0, 0
+    while kills < 50:
+        folder = tmp_path / str(folders)
+        process = subprocess.Popen(
+            [*command, str(folder)],
+            cwd=root,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not (folder / "run.pid").exists() and process.poll() is None:
+            time.sleep(0.05)
+        try:
+            code = process.wait(draw.uniform(1, 15))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert code == 0
+        assert contents(folder) == expected
+        folders += 1
+    result = subprocess.run([*command, str(tmp_path / str(folders))], **quiet)
+    assert result.returncode == 0, result.stderr
+    assert contents(tmp_path / str(folders)) == expected
