@@ -16,6 +16,7 @@ class UnlabeledLoss:
         views: tuple of the names of the views that the loss compares, or
             `None` if it takes whatever views there are.
         requires_labels: bool, whether the examples must come with labels.
+        initial_weight: float, where weights start that are given no start.
 
     Raises:
         ValueError: when called, if a view or the labels are missing, or if a
@@ -38,6 +39,7 @@ class UnlabeledLoss:
 
     views = None
     requires_labels = False
+    initial_weight = 1.0
 
     def __call__(self, logits: dict, labels=None, step=None) -> tuple:
         """Checks the arguments, then runs `call` with the same ones."""

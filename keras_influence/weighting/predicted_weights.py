@@ -1,18 +1,21 @@
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
-from keras_influence.weighting.example_weights import (
-    ExampleWeights,
-    checked_ids,
-)
+from keras_influence.replicas import of_all_replicas
+from keras_influence.weighting.example_weights import ExampleWeights
+from keras_influence.weighting.signals import Examples
 from keras_influence.weighting.t_statistics import TStatistics
+from keras_influence.weighting.weight_network import WeightNetwork
+from keras_influence.weighting.weighting import Weighting
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
-class PredictedWeights(keras.layers.Layer):
+class PredictedWeights(Weighting):
     """The weights that a `WeightNetwork` gives, in place of `ExampleWeights`.
+
+    The weight optimizer moves `φ`, which has no bounds; the sigmoid keeps `λ`
+    in its own.
 
     Args:
         weight_network: a `WeightNetwork`.
@@ -24,23 +27,34 @@ class PredictedWeights(keras.layers.Layer):
 
     Raises:
         ValueError: if an argument is outside its range.
+
+    Example:
+
+    >>> weighting = PredictedWeights(WeightNetwork("loss"), num_examples=3)
+    >>> weighting.build((None, 8))
+    >>> weighting(Examples(np.array([0, 2]), losses=np.ones(2))).numpy()
+    array([1., 1.], dtype=float32)
+
+    Reference: Shu et al., "Meta-Weight-Net", 2019.
     """
 
     def __init__(
         self,
-        weight_network,
-        num_examples=None,
-        initial_weight=1.0,
-        max_weight=2.0,
+        weight_network: WeightNetwork,
+        num_examples: int | None = None,
+        initial_weight: float = 1.0,
+        max_weight: float = 2.0,
         **kwargs,
     ):
-        super().__init__(**{**kwargs, "dtype": "float32"})
+        super().__init__(num_examples, **kwargs)
         in_range = np.isscalar(initial_weight) and max_weight is not None
-        if not in_range or not 0 < initial_weight < max_weight:
+        if not in_range or not 0 < initial_weight < max_weight < np.inf:
             raise ValueError(
-                "With `weight_network`, argument `max_weight` must be a number "
-                "and `initial_weight` one between 0 and it. Received: "
-                f"initial_weight={initial_weight!r}, max_weight={max_weight!r}"
+                "With a `weight_network`, argument `max_weight` must be a "
+                "finite number and `initial_weight` one between 0 and it; "
+                "`weight_network=None` learns one free number an example. "
+                f"Received: initial_weight={initial_weight!r}, "
+                f"max_weight={max_weight!r}"
             )
         keeps_evidence = "evidence" in weight_network.signals
         if num_examples is None and (weight_network.residual or keeps_evidence):
@@ -54,33 +68,17 @@ class PredictedWeights(keras.layers.Layer):
                 f"residual={weight_network.residual}"
             )
         self.weight_network = weight_network
-        self.num_examples = num_examples
         self.initial_weight = initial_weight
         self.max_weight = max_weight
         self.last = None
         if num_examples is not None:
-            self.last = ExampleWeights(num_examples, initial_weight, max_weight)
+            self.last = ExampleWeights(
+                num_examples, initial_weight, max_weight, trainable=False
+            )
         self.residuals = None
         if weight_network.residual:
             self.residuals = ExampleWeights(num_examples, 0.0, None)
         self.statistics = TStatistics(num_examples) if keeps_evidence else None
-
-    # The optimizer moves φ, which has no bounds; the sigmoid keeps λ in its.
-    bounds = None
-
-    @property
-    def values(self):
-        """Every example's weight when it was last seen.
-
-        Raises:
-            ValueError: if the model keeps none.
-        """
-        if self.last is None:
-            raise ValueError(
-                "This model keeps no weights of single examples. Make it with "
-                "`num_unlabeled` as the number of unlabelled examples."
-            )
-        return self.last.values
 
     @property
     def signals(self) -> list:
@@ -88,55 +86,44 @@ class PredictedWeights(keras.layers.Layer):
         return self.weight_network.signals
 
     @property
-    def learned(self) -> list:
-        """The variables that the weight optimizer moves: `φ`."""
-        own = [] if self.residuals is None else self.residuals.learned
-        return [*self.weight_network.network.trainable_variables, *own]
+    def values(self):
+        """Every example's weight when it was last seen."""
+        return super().values if self.last is None else self.last.values
 
     def build(self, input_shape):
-        """Builds the weight network on signals of this shape."""
+        """Builds the weight network on signals of this many features."""
+        width = self.weight_network.width(input_shape[-1])
         if not self.weight_network.built:
-            self.weight_network.build(input_shape)
+            self.weight_network.build((None, width))
         self.built = True
 
-    def call(self, index, signals):
+    def start(self, initial_weight: float) -> None:
+        """Lets all weights start at a number."""
+        self.initial_weight = initial_weight
+        if self.last is not None:
+            self.last.start(initial_weight)
+
+    def call(self, examples: Examples):
         """The weights of examples, shape `(n,)`, from their signals."""
+        if self.statistics is not None:
+            evidence = self.statistics(examples.index)
+            examples = examples._replace(evidence=evidence)
+        outputs = self.weight_network(self.weight_network.observe(examples))
         share = self.initial_weight / self.max_weight
-        outputs = self.weight_network(signals) + np.log(share / (1 - share))
+        outputs += np.log(share / (1 - share))
         if self.residuals is not None:
-            outputs += self.residuals(index)
+            outputs += self.residuals(examples)
         return self.max_weight * ops.sigmoid(outputs)
 
-    def observe(self, examples):
-        """The signals of examples, shape `(n, width)`."""
-        return self.weight_network.observe(examples)
-
-    def checked(self, index):
-        """The ids themselves, if all are of examples."""
-        return checked_ids(index, self.num_examples)
-
-    def evidence(self, index):
-        """The t statistics of examples, or `None` if they are not kept."""
-        return None if self.statistics is None else self.statistics(index)
-
-    def add_evidence(self, index, hypergradient):
-        """Counts the derivatives of one update, where they are kept."""
+    def after_update(self, examples: Examples, hypergradient) -> None:
+        """Counts the derivatives, where evidence is kept."""
         if self.statistics is not None:
-            self.statistics.add(*_of_all_replicas(index, hypergradient))
+            self.statistics.add(*of_all_replicas(examples.index, hypergradient))
 
-    def remember(self, index, weights):
-        """Keeps the weights of examples, to look at."""
+    def after_step(self, examples: Examples, weights) -> None:
+        """Keeps the weights, to look at."""
         if self.last is not None:
-            self.last.assign(*_of_all_replicas(index, weights))
-
-    def gradients(self, index, signals, hypergradient) -> list:
-        """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each of `learned`."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            for variable in self.learned:
-                tape.watch(variable.value)
-            weights = self(index, signals)
-        variables = [variable.value for variable in self.learned]
-        return tape.gradient(weights, variables, hypergradient)
+            self.last.assign(*of_all_replicas(examples.index, weights))
 
     def get_config(self) -> dict:
         """The constructor's arguments."""
@@ -144,7 +131,6 @@ class PredictedWeights(keras.layers.Layer):
         return {
             **super().get_config(),
             "weight_network": serialize(self.weight_network),
-            "num_examples": self.num_examples,
             "initial_weight": self.initial_weight,
             "max_weight": self.max_weight,
         }
@@ -155,10 +141,3 @@ class PredictedWeights(keras.layers.Layer):
         deserialize = keras.saving.deserialize_keras_object
         network = deserialize(config["weight_network"])
         return cls(**{**config, "weight_network": network})
-
-
-def _of_all_replicas(*parts):
-    replica = tf.distribute.get_replica_context()
-    if replica.num_replicas_in_sync == 1:
-        return parts
-    return [replica.all_gather(part, axis=0) for part in parts]

@@ -1,52 +1,9 @@
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import keras
-import tensorflow as tf
 from keras import ops
 
-
-class Examples(NamedTuple):
-    """What a step knows about its unlabelled examples.
-
-    Args:
-        index: integer tensor of shape `(n,)`, their ids.
-        losses: tensor of shape `(n,)`, their losses before mask and weights.
-        logits: dictionary from the names of views to tensors of shape
-            `(n, classes)`.
-        prediction: tensor of shape `(n, classes)`, the logits of the view
-            that gives pseudo-labels, or of the only one.
-        features: tensor of shape `(n, features)`, what enters the last layer
-            in that view.
-        evidence: tensor of shape `(n,)`, the t statistics of their
-            derivatives so far, positive where an example does harm; `None`
-            where `"evidence"` is not among the signals.
-    """
-
-    index: tf.Tensor
-    losses: tf.Tensor
-    logits: dict
-    prediction: tf.Tensor
-    features: tf.Tensor
-    evidence: tf.Tensor
-
-
-SIGNALS = {
-    "loss": lambda examples: examples.losses[:, None],
-    "confidence": lambda examples: ops.max(
-        ops.softmax(examples.prediction), -1, keepdims=True
-    ),
-    "entropy": lambda examples: (
-        -ops.sum(
-            ops.softmax(examples.prediction)
-            * ops.log_softmax(examples.prediction),
-            -1,
-            keepdims=True,
-        )
-    ),
-    "features": lambda examples: examples.features,
-    "evidence": lambda examples: examples.evidence[:, None],
-}
+from keras_influence.weighting.signals import SIGNALS, Examples, observe
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -132,8 +89,7 @@ class WeightNetwork(keras.layers.Layer):
 
         No gradient of the training loss flows through them.
         """
-        columns = [_column(signal, examples) for signal in self.signals]
-        return ops.stop_gradient(ops.concatenate(columns, -1))
+        return observe(self.signals, examples)
 
     def build(self, input_shape):
         """Builds the network on signals `(n, width)`."""
@@ -174,9 +130,3 @@ def _default_network():
     # From 0, so that all weights start alike.
     output = keras.layers.Dense(1, kernel_initializer="zeros")
     return keras.Sequential([hidden, output], name="weight_network")
-
-
-def _column(signal, examples):
-    values = SIGNALS.get(signal, signal)(examples)
-    values = ops.cast(values, "float32")
-    return values[:, None] if len(values.shape) == 1 else values

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_influence as ki
-from keras_influence.weighting.example_weights import ExampleWeights
+from keras_influence.weighting import Examples, ExampleWeights
 
 
 @hypothesis.settings(max_examples=10, deadline=None)
@@ -20,14 +20,16 @@ def test_weights_by_id(size, places, in_graph):
     index = np.array(places, "int64") % size
     weights = ExampleWeights(size, initial)
     call = tf.function(weights) if in_graph else weights
-    np.testing.assert_array_equal(call(tf.constant(index)), initial[index])
+    found = call(Examples(tf.constant(index)))
+    np.testing.assert_array_equal(found, initial[index])
 
 
 @pytest.mark.parametrize("index", [[0, 4], [-1, 0]])
 @pytest.mark.parametrize("in_graph", [True, False])
 def test_ids_outside_the_weights(index, in_graph):
     weights = ExampleWeights(4)
-    checked = tf.function(weights.checked) if in_graph else weights.checked
+    checked = weights.assert_in_range
+    checked = tf.function(checked) if in_graph else checked
     np.testing.assert_array_equal(checked(tf.constant([0, 3])), [0, 3])
     message = "must be from 0 to num_unlabeled - 1 = 3"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
@@ -38,8 +40,9 @@ def test_only_touched_rows_move_and_stay_in_bounds():
     weights = ExampleWeights(4, 1.0, max_weight=1.1)
     optimizer = ki.optimizers.MAdam(0.3, bounds=weights.bounds)
     index = tf.constant([2, 0], "int64")
-    gradients = weights.gradients(index, None, tf.constant([-1.0, 1.0]))
-    optimizer.apply(gradients, weights.learned)
+    gradients = weights.gradients(Examples(index), tf.constant([-1.0, 1.0]))
+    assert isinstance(gradients[0], tf.IndexedSlices)
+    optimizer.apply(gradients, weights.trainable_variables)
     np.testing.assert_allclose(weights.values, [0.7, 1.0, 1.1, 1.0])
 
 
@@ -51,11 +54,10 @@ def test_serialization(max_weight):
     assert copy.bounds == (0.0, np.inf if max_weight is None else max_weight)
 
 
-def test_weights_are_float32_and_not_the_networks():
+def test_weights_are_float32():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         weights = ExampleWeights(3)
-        assert weights(tf.constant([1])).dtype == "float32"
+        assert weights(Examples(tf.constant([1]))).dtype == "float32"
     finally:
         keras.config.set_dtype_policy("float32")
-    assert not weights.trainable_variables

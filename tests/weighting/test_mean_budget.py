@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_influence as ki
-from keras_influence.weighting.mean_budget import rescaled, rescaled_gradient
+from keras_influence.weighting import Examples, ExampleWeights, MeanBudget
 from tests.cases.models import (
     CLASSES,
     UNLABELED,
@@ -17,45 +17,62 @@ from tests.cases.models import (
     linear_network,
 )
 
-weights = npst.arrays("float64", 4, elements=st.floats(0.1, 2.0))
-masks = npst.arrays("float64", 4, elements=st.sampled_from([0.0, 1.0]))
+SIZE = 4
+weights = npst.arrays("float32", SIZE, elements=st.floats(0.125, 2.0, width=32))
+masks = npst.arrays("float32", SIZE, elements=st.sampled_from([0.0, 1.0]))
+
+
+def budget(values, mask, mean):
+    """The weights, and the examples of which they are."""
+    weighting = MeanBudget(ExampleWeights(SIZE, values), mean)
+    return weighting, Examples(tf.range(SIZE), mask=tf.constant(mask))
 
 
 @hypothesis.settings(max_examples=25, deadline=None)
-@hypothesis.given(values=weights, mask=masks, mean=st.floats(0.2, 3.0))
+@hypothesis.given(values=weights, mask=masks, mean=st.floats(0.2, 2.0))
 def test_the_mean_of_the_unmasked_is_kept(values, mask, mean):
-    results = rescaled(tf.constant(values), tf.constant(mask), mean).numpy()
+    weighting, examples = budget(values, mask, mean)
+    results = weighting(examples).numpy()
     if mask.any():
-        np.testing.assert_allclose(results[mask > 0].mean(), mean)
+        np.testing.assert_allclose(results[mask > 0].mean(), mean, rtol=1e-5)
         ratio = results / values
-        np.testing.assert_allclose(ratio, ratio[0])
+        np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
 
 
 def test_weights_of_zero():
-    zeros, ones = tf.zeros(3), tf.ones(3)
-    np.testing.assert_array_equal(rescaled(zeros, ones, 1.0), zeros)
+    weighting, examples = budget(np.zeros(SIZE), np.ones(SIZE), 1.0)
+    np.testing.assert_array_equal(weighting(examples), np.zeros(SIZE))
 
 
 @hypothesis.settings(max_examples=10, deadline=None)
 @hypothesis.given(
     values=weights,
     mask=masks,
-    gradient=npst.arrays("float64", 4, elements=st.floats(-1, 1)),
+    gradient=npst.arrays("float32", SIZE, elements=st.floats(-1, 1, width=32)),
 )
 def test_the_gradient_is_that_of_finite_differences(values, mask, gradient):
-    mask, step = tf.constant(mask), 1e-6
+    step = 1e-6
 
     def objective(values):
-        results = rescaled(tf.constant(values), mask, 0.7)
-        return float(tf.reduce_sum(results * gradient))
+        total = np.sum(mask * values) or 1.0
+        results = values * 0.7 * np.sum(mask) / total
+        return np.sum(results * gradient.astype("float64"))
 
     expected = [
         (objective(values + step * e) - objective(values - step * e))
         / (2 * step)
-        for e in np.eye(4)
+        for e in np.eye(SIZE)
     ]
-    actual = rescaled_gradient(tf.constant(values), mask, 0.7, gradient)
-    np.testing.assert_allclose(actual, expected, atol=1e-6)
+    weighting, examples = budget(values, mask, 0.7)
+    found = weighting.gradients(examples, tf.constant(gradient))[0]
+    found = tf.convert_to_tensor(found).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("mean", [0.0, -1.0, np.inf, np.nan, 2.5])
+def test_means_that_no_weights_have(mean):
+    with pytest.raises(ValueError, match="`mean_weight` must be a positive"):
+        MeanBudget(ExampleWeights(SIZE, max_weight=2.0), mean)
 
 
 def test_training_spends_the_budget():

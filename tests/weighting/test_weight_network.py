@@ -5,7 +5,7 @@ import scipy.special
 import tensorflow as tf
 
 import keras_influence as ki
-from keras_influence.weighting.weight_network import Examples
+from keras_influence.weighting import Examples
 from tests.cases.models import (
     CLASSES,
     FEATURES,
@@ -92,7 +92,7 @@ def test_the_gradient_is_the_chain_rule():
     hypergradient = (0.5 - free.example_weights[index]) / 0.1
     # The derivative of 2 · sigmoid(slope · loss + log 1/3) at slope 0.
     expected = -0.1 * np.sum(hypergradient * 2 * 0.25 * 0.75 * losses)
-    (kernel,) = tied.weight_network.network.get_weights()
+    (kernel,) = tied.weighting.weight_network.network.get_weights()
     np.testing.assert_allclose(kernel.item(), expected, rtol=1e-4)
 
 
@@ -173,7 +173,7 @@ def test_evidence_is_the_t_statistic_of_the_derivatives():
         np.add.at(squares, index, g**2)
     fit(still, steps, train)
     expected = total / np.sqrt(np.where(squares > 0, squares, 1))
-    found = still.weighting.evidence(np.arange(UNLABELED))
+    found = still.weighting.statistics(np.arange(UNLABELED))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -181,7 +181,8 @@ def test_masked_examples_and_skipped_updates_are_no_evidence():
     class Skips(ki.solvers.Exact):
         def solve(self, operator, vector):
             solution = super().solve(operator, vector)
-            return solution._replace(valid=tf.constant(False))
+            failed = tf.constant(ki.solvers.Reason.FAILED.value)
+            return solution._replace(reason=failed)
 
     for arguments in (
         {"unlabeled_loss": ki.losses.PseudoLabel(confidence=1.0)},
@@ -191,7 +192,7 @@ def test_masked_examples_and_skipped_updates_are_no_evidence():
             weight_network=ki.WeightNetwork("evidence"), **arguments
         )
         fit(model, 3)
-        found = model.weighting.evidence(np.arange(UNLABELED))
+        found = model.weighting.statistics(np.arange(UNLABELED))
         np.testing.assert_array_equal(found, 0)
 
 
@@ -202,11 +203,10 @@ def _one(examples):
 def test_the_networks_optimizer_leaves_it_alone():
     model = compiled(weight_network=ki.WeightNetwork(), inner_steps=None)
     fit(model, 1)
-    before = model.weight_network.network.get_weights()
+    network = model.weighting.weight_network.network
+    before = network.get_weights()
     fit(model, 3)
-    for a, b in zip(
-        before, model.weight_network.network.get_weights(), strict=True
-    ):
+    for a, b in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     count = len(model.network.trainable_variables)
     assert len(model.trainable_variables) == count
@@ -263,8 +263,8 @@ def test_saved_and_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     copy = keras.models.load_model(tmp_path / "model.keras")
     assert_same(state(model), state(copy))
-    assert copy.mean_weight == 0.8
-    assert copy.weight_network.residual
+    assert copy.weighting.mean_weight == 0.8
+    assert copy.weighting.weighting.weight_network.residual
     copy.validation_set = draw(10, 2)
     fit(model, 2)
     fit(copy, 2)
@@ -274,7 +274,7 @@ def test_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_weight": None}, "`max_weight` must be a number"),
+        ({"max_weight": None}, "`max_weight` must be a finite number"),
         ({"initial_weight": 0.0}, "`initial_weight` one between 0"),
         ({"initial_weight": np.ones(UNLABELED)}, "`initial_weight` one"),
         ({"num_unlabeled": None}, "'evidence' has numbers for every example"),

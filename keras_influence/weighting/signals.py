@@ -1,0 +1,74 @@
+"""What weights can be learned from: the signals of an example."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+from keras import ops
+
+
+class Examples(NamedTuple):
+    """What a step knows about its unlabelled examples.
+
+    Args:
+        index: integer tensor of shape `(n,)`, their ids.
+        losses: tensor of shape `(n,)`, their losses before mask and weights.
+        logits: dictionary from the names of views to tensors of shape
+            `(n, classes)`.
+        prediction: tensor of shape `(n, classes)`, the logits of the view
+            that gives pseudo-labels, or of the only one.
+        mask: tensor of shape `(n,)`, 0 where an example does not count.
+        features: tensor of shape `(n, features)`, what enters the last layer
+            in that view; `None` where `"features"` is not among the signals.
+        evidence: tensor of shape `(n,)`, the t statistics of their
+            derivatives so far, positive where an example does harm; `None`
+            where `"evidence"` is not among the signals.
+    """
+
+    index: tf.Tensor
+    losses: tf.Tensor = None
+    logits: dict = None
+    prediction: tf.Tensor = None
+    mask: tf.Tensor = None
+    features: tf.Tensor = None
+    evidence: tf.Tensor = None
+
+
+def confidence(examples: Examples):
+    """The highest probability, shape `(n,)`."""
+    return ops.max(ops.softmax(examples.prediction), -1)
+
+
+def entropy(examples: Examples):
+    """The entropy of the prediction, shape `(n,)`."""
+    logs = ops.log_softmax(examples.prediction)
+    return -ops.sum(ops.exp(logs) * logs, -1)
+
+
+SIGNALS = {
+    "loss": lambda examples: examples.losses,
+    "confidence": confidence,
+    "entropy": entropy,
+    "features": lambda examples: examples.features,
+    "evidence": lambda examples: examples.evidence,
+}
+
+
+def observe(signals: list, examples: Examples):
+    """The signals of examples side by side, a float32 tensor `(n, width)`.
+
+    No gradient of the training loss flows through them, and what is not
+    finite in them is 0.
+
+    Args:
+        signals: list of names in `SIGNALS` and of functions from `Examples`
+            to a tensor of shape `(n,)` or `(n, width)`.
+        examples: the `Examples`.
+    """
+    columns = [_column(signal, examples) for signal in signals]
+    observed = ops.stop_gradient(ops.concatenate(columns, -1))
+    return ops.where(ops.isfinite(observed), observed, 0.0)
+
+
+def _column(signal, examples):
+    values = ops.cast(SIGNALS.get(signal, signal)(examples), "float32")
+    return values[:, None] if len(values.shape) == 1 else values

@@ -1,0 +1,137 @@
+import keras
+import tensorflow as tf
+
+from keras_influence.optimizers import MAdam, RowOptimizer
+from keras_influence.weighting.signals import Examples
+
+
+class Weighting(keras.layers.Layer):
+    """Base class of what gives every unlabelled example its weight `λ`.
+
+    Subclass it and write `call`; its `trainable_variables` are what the weight
+    optimizer moves, against the derivatives of Eq. 6. An `InfluenceModel`
+    calls it in every step, tells it what came of the step, and never asks
+    what kind of weights it has.
+
+    Args:
+        num_examples: integer, the number of unlabelled examples, or `None`
+            where nothing is kept of single ones.
+
+    Attributes:
+        signals: sequence of names: what `call` needs of `Examples` beside the
+            ids. Features are computed only if `"features"` is among them.
+        bounds: pair of floats, the range of the trained variables, or `None`.
+
+    Example:
+
+    >>> class ByConfidence(Weighting):
+    ...     signals = ("confidence",)
+    ...
+    ...     def build(self, features_shape):
+    ...         self.power = self.add_weight(initializer="ones", name="power")
+    ...
+    ...     def call(self, examples):
+    ...         highest = keras.ops.softmax(examples.prediction)
+    ...         return keras.ops.max(highest, -1) ** self.power
+    >>> weighting = ByConfidence()
+    >>> weighting.build((None, 8))
+    >>> examples = Examples(np.arange(2), prediction=np.zeros((2, 4)))
+    >>> np.array(weighting(examples))
+    array([0.25, 0.25], dtype=float32)
+
+    Reference: `Λ` of Eq. 4 of "Not All Unlabeled Data are Equal".
+    """
+
+    signals = ()
+    bounds = None
+
+    def __init__(self, num_examples: int | None = None, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.num_examples = num_examples
+
+    def build(self, input_shape):
+        """Creates the variables.
+
+        Args:
+            input_shape: tuple `(None, features)`, of what enters the network's
+                last layer.
+        """
+        self.built = True
+
+    def call(self, examples: Examples):
+        """The weights of examples, shape `(n,)`; without side effects."""
+        raise NotImplementedError(
+            f"`{type(self).__name__}` must implement `call(examples)`."
+        )
+
+    @property
+    def values(self):
+        """Every example's weight as it was last, shape `(num_examples,)`.
+
+        Raises:
+            ValueError: if none are kept.
+        """
+        raise ValueError(
+            "This model keeps no weights of single examples. Make it with "
+            "`num_unlabeled` as the number of unlabelled examples."
+        )
+
+    def gradients(self, examples: Examples, hypergradient) -> list:
+        """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each trainable variable `φ`.
+
+        Args:
+            examples: the `Examples` whose weights were taken.
+            hypergradient: tensor of shape `(n,)`, `d L(V) / d λ`.
+
+        Returns:
+            A list like `trainable_variables`, of tensors or, where a variable
+            has rows of examples, `tf.IndexedSlices`.
+        """
+        variables = [v.value for v in self.trainable_variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            weights = self(examples)
+        return tape.gradient(weights, variables, hypergradient)
+
+    def start(self, initial_weight: float) -> None:
+        """Lets the weights start at a number, before anything is learned."""
+
+    def optimizer(self) -> RowOptimizer:
+        """The recommended optimizer of the trainable variables."""
+        return MAdam(0.01)
+
+    def after_update(self, examples: Examples, hypergradient) -> None:
+        """Sees the derivatives of an update; zeros where there are none."""
+
+    def after_step(self, examples: Examples, weights) -> None:
+        """Sees the weights that the examples had in a step."""
+
+    def assert_in_range(self, index):
+        """The ids themselves, if all are of examples.
+
+        Args:
+            index: integer tensor.
+
+        Raises:
+            tf.errors.InvalidArgumentError: if one is not. Compiled by XLA, it
+                is not noticed.
+        """
+        if self.num_examples is None:
+            return index
+        last = self.num_examples - 1
+        # Unchecked, a GPU reads zeros there without a word.
+        check = tf.debugging.Assert(
+            tf.reduce_all((index >= 0) & (index <= last)),
+            [
+                "Ids of unlabelled examples must be from 0 to num_unlabeled - "
+                f"1 = {last}: make the model with `num_unlabeled` as large as "
+                "the data. Received: index=",
+                index,
+            ],
+        )
+        with tf.control_dependencies([check]):
+            return tf.identity(index)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "num_examples": self.num_examples}
