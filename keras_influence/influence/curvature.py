@@ -5,20 +5,13 @@ import functools
 from keras import ops
 
 from keras_influence.influence import derivatives
-from keras_influence.influence.ekfac import EKFAC
-from keras_influence.influence.last_layer import (
-    LastLayerCurvature,
-    LastLayerObjective,
-)
-from keras_influence.influence.objective import Objective
-from keras_influence.influence.streamed import Streamed, StreamedOperator
 from keras_influence.solvers import Operator
 
 
 class ObjectiveCurvature(Operator):
     """Base class: the curvature of one `Objective` at its parameters."""
 
-    def __init__(self, objective: Objective):
+    def __init__(self, objective):
         super().__init__(objective.size, objective.dtype)
         self.objective = objective
 
@@ -128,36 +121,16 @@ class OuterProduct(ObjectiveCurvature):
         )
 
 
-def operator(objective: Objective, curvature: str | None) -> Operator | None:
-    """The operator of an objective's curvature.
-
-    Args:
-        objective: an `Objective`; one of the last layer has a closed form.
-        curvature: `"hessian"`, `"gauss_newton"`, `"outer_product"`, `"ekfac"`
-            or `None`.
-
-    Returns:
-        An `Operator`, or `None` for the identity.
-    """
-    if curvature is None:
-        return None
-    if curvature == "ekfac":
-        return EKFAC(objective)
-    if isinstance(objective, Streamed):
-        return StreamedOperator(objective, lambda o: operator(o, curvature))
-    if isinstance(objective, LastLayerObjective):
-        # The outputs are linear in the parameters: Gauss-Newton is exact.
-        return LastLayerCurvature(objective, curvature == "outer_product")
-    return {
-        "hessian": Hessian,
-        "gauss_newton": GaussNewton,
-        "outer_product": OuterProduct,
-    }[curvature](objective)
-
-
 def _weighted(objective):
     """`Σ_terms Σ_n w_n loss(outputs)_n` as a function of the outputs."""
     return lambda outputs: sum(
         ops.sum(term.weights * term.loss(z))
         for term, z in zip(objective.terms, outputs, strict=True)
     )
+
+
+CURVATURES = {
+    "hessian": Hessian,
+    "gauss_newton": GaussNewton,
+    "outer_product": OuterProduct,
+}

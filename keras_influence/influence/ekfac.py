@@ -1,13 +1,11 @@
 import functools
 
-import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence.factored_gradients import (
     FactoredGradients,
     eigenvectors,
 )
-from keras_influence.influence.streamed import Streamed
 from keras_influence.solvers import Operator
 
 
@@ -39,8 +37,8 @@ class EKFAC(Operator):
     `d` and `o`, and explicit gradients of a batch where it has positions.
 
     Args:
-        objective: an `Objective` of the last layer or of recording layers, or
-            a `Streamed` one, which takes two passes over the data.
+        objective: an `Objective` of the last layer or of recording layers; a
+            streamed one takes two passes over the data.
 
     Raises:
         ValueError: if a variable in scope belongs to no recording layer.
@@ -51,22 +49,22 @@ class EKFAC(Operator):
     """
 
     def __init__(self, objective):
-        first, streamed = objective, isinstance(objective, Streamed)
-        if streamed:
-            first = objective.objective(next(iter(objective.batches)))
-        super().__init__(first.size, first.dtype)
-        gradients = FactoredGradients(first, 0)
+        super().__init__(objective.size, objective.dtype)
 
         def total(method, *bases):
-            if streamed:
-                return _over_batches(objective, method, *bases)
-            return method(gradients, *bases)
+            return objective.sums(
+                lambda part, number, *bases: method(
+                    FactoredGradients(part, number), *bases
+                ),
+                *bases,
+            )
 
         bases = [eigenvectors(m) for m in total(FactoredGradients.moments)]
         self.bases = list(zip(bases[::2], bases[1::2], strict=True))
         self.eigenvalues = total(FactoredGradients.eigenvalues, *bases)
-        self.blocks = [(block.form, block.places) for block in gradients.blocks]
-        self.objective = first
+        blocks = FactoredGradients(objective.one_batch(), 0).blocks
+        self.blocks = [(block.form, block.places) for block in blocks]
+        self.objective = objective
 
     def matvec(self, vector):
         """Into the basis, times the eigenvalues, and back."""
@@ -104,20 +102,3 @@ class EKFAC(Operator):
             for place, tensor in zip(places, form.tensors(matrix), strict=True):
                 tensors[place] = tensor
         return self.objective.flatten(tensors)
-
-
-def _over_batches(streamed, method, *bases):
-    """The sums of a method's results for the gradients of every batch."""
-
-    def on_batch(objective, number, *bases):
-        return method(FactoredGradients(objective, number), *bases)
-
-    run = streamed.on_batch(on_batch)
-    parts = (
-        run(batch, tf.constant(number), *bases)
-        for number, batch in enumerate(streamed.batches)
-    )
-    return functools.reduce(
-        lambda sums, part: [s + p for s, p in zip(sums, part, strict=True)],
-        parts,
-    )

@@ -7,17 +7,15 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence import scope
-from keras_influence.influence.last_layer import LastLayerObjective
-from keras_influence.influence.objective import Term
-from keras_influence.layers import BinaryLogits, RecordingLayer, tap
+from keras_influence.keras_private import all_layers
+from keras_influence.layers import Recording, RecordingLayer, tapped
 
 
 class Head:
     """The last layer of a network, as an objective's parameters.
 
     Args:
-        layer: a linear Dense layer, tapped.
+        layer: a linear Dense layer.
     """
 
     def __init__(self, layer: keras.layers.Dense):
@@ -57,37 +55,11 @@ class Head:
             )
         return ops.cast(calls[0].inputs, self.layer.kernel.dtype)
 
-    def term(self, loss, labels, weights) -> Term:
-        """The term of labelled examples, seen in one view.
-
-        Args:
-            loss: function from labels and logits to one value an example.
-            labels: tensor with `n` rows.
-            weights: tensor of shape `(n,)`.
-        """
-        # A head that changes the number of logits has another Hessian.
-        softmax = getattr(loss, "softmax", False)
-        softmax = softmax and not isinstance(self.layer, BinaryLogits)
-        return Term(
-            lambda z: loss(labels, self.readout(z[:, 0])), weights, softmax
-        )
-
-    def objective(self, features, terms, penalty_share=1.0):
-        """The objective with these terms at the layer's present values.
-
-        Args:
-            features: list with one tensor `(n, views, features)` a term.
-            terms: list of `Term`s.
-            penalty_share: float, how much of the layer's regularisers
-                counts. Defaults to `1.0`.
-        """
-        variables = self.variables
-        return LastLayerObjective(
-            scope.values(variables),
-            features,
-            terms,
-            scope.penalty(variables, penalty_share),
-        )
+    def run(self, network: keras.Model, x):
+        """What enters the layer in inference mode, a tensor as `features`."""
+        with tapped(self.layer), Recording() as recording:
+            network(x, training=False)
+        return self.features(recording)
 
 
 def symbolic_inputs(network: keras.Model):
@@ -108,7 +80,7 @@ def find_head(network: keras.Model, inputs) -> Head:
         inputs: nest of tensors or `KerasTensor`s like the network's inputs.
 
     Returns:
-        The `Head`, whose layer records its calls from now on.
+        The `Head`.
 
     Raises:
         ValueError: if the network does not end in a linear Dense layer.
@@ -141,15 +113,13 @@ def find_head(network: keras.Model, inputs) -> Head:
             f"{head.activation.__name__!r}. Give it `activation=None` and "
             "the loss `from_logits=True`."
         )
-    tap(head)
     return Head(head)
 
 
 def _candidates(network):
-    # Keras has no public list of all nested layers.
     return [
         layer
-        for layer in network._flatten_layers()
+        for layer in all_layers(network)
         if isinstance(layer, keras.layers.Activation)
         or type(layer) is keras.layers.Dense
         or (

@@ -1,10 +1,16 @@
 import keras
-from keras import ops
 
 from keras_influence import solvers
-from keras_influence.influence import curvature as curvatures
 from keras_influence.influence import outer as outers
+from keras_influence.influence.ekfac import EKFAC
 from keras_influence.influence.presets import PRESETS
+from keras_influence.influence.scope import (
+    LastLayerScope,
+    VariablesScope,
+    scope_variables,
+)
+from keras_influence.influence.unrolled import Unrolled
+from keras_influence.representation import representation
 
 CURVATURES = ("hessian", "gauss_newton", "outer_product", "ekfac", None)
 
@@ -14,7 +20,8 @@ class Influence:
     """How the influence of an example on the validation loss is estimated.
 
     A few independent choices, which `InfluenceModel` uses in every update and
-    `influence_scores` uses after training:
+    `influence_scores` uses after training (`Unrolled` takes its place where
+    steps of training are differentiated through):
 
         d L(V) / d λ_u = -∇L(V)ᵀ H⁻¹ ∇l_u
 
@@ -59,8 +66,10 @@ class Influence:
                     "Argument `parameters` must be 'last_layer', 'all' or a "
                     f"list of layers. Received: parameters={parameters!r}"
                 )
+            self._layers = parameters
         else:
-            parameters = [getattr(layer, "name", layer) for layer in parameters]
+            self._layers = list(parameters)
+            parameters = [getattr(p, "name", p) for p in self._layers]
         if not callable(outer) and outer not in ("loss", "margin"):
             raise ValueError(
                 "Argument `outer` must be 'loss', 'margin' or a function of "
@@ -94,7 +103,7 @@ class Influence:
         Args:
             name: `"last_layer"` (the paper's own), `"larsen"`,
                 `"conjugate_gradient"`, `"luketina"`, `"koh_liang"`,
-                `"shaban"`, `"lorraine"` or `"ekfac"`.
+                `"shaban"` (an `Unrolled`), `"lorraine"` or `"ekfac"`.
             **overrides: constructor arguments to set otherwise.
 
         Example:
@@ -111,9 +120,24 @@ class Influence:
                 f"Argument `name` must be one of {list(PRESETS)}. "
                 f"Received: name={name!r}"
             )
-        return cls(**{**PRESETS[name](), **overrides})
+        kind = Unrolled if name == "shaban" else cls
+        return kind(**{**PRESETS[name](), **overrides})
 
-    def scores(self, inner, outer):
+    # How many steps of training an update looks back on.
+    steps = 0
+
+    def scope(self, network: keras.Model, head):
+        """What makes objectives in `parameters`.
+
+        Args:
+            network: a built `keras.Model`.
+            head: its `Head`, or `None` if `parameters` is not the last layer.
+        """
+        if self.parameters == "last_layer":
+            return LastLayerScope(head, lambda x: head.run(network, x))
+        return VariablesScope(network, scope_variables(network, self._layers))
+
+    def scores(self, inner, outer) -> tuple:
         """Eq. 6 for every example of the inner objective.
 
         Args:
@@ -124,31 +148,30 @@ class Influence:
             A list with one tensor `(n,)` of `-⟨v, ∇l_n⟩` for every term of the
             inner objective, and the `Solution` that holds `v`.
         """
-        operator = curvatures.operator(inner, self.curvature)
-        solution = self.solver.solve(operator, outer.gradient())
+        solution = self.solver.solve(self._operator(inner), outer.gradient())
         derivatives = inner.directional_derivatives(solution.vector)
         return [-d for d in derivatives], solution
 
-    def unrolled_scores(self, inner: list, outer):
-        """The derivative through past steps, in every example of each.
+    def step_scores(self, inner: list, outer) -> tuple:
+        """The same for the one step that an update looks at.
 
         Args:
-            inner: list of the past steps' `Objective`s, the latest first.
+            inner: list with one `Objective`.
             outer: `Objective` of the validation loss, same parameters.
 
         Returns:
-            A list with the scores, as of `scores`, of every step, and a
-            `Solution` with the earliest step's adjoint.
+            A list with the scores of the step, as of `scores`, and the
+            `Solution`.
         """
-        operators = [curvatures.operator(o, self.curvature) for o in inner]
-        adjoints, valid = self.solver.adjoints(operators, outer.gradient())
-        scores = [
-            [-d for d in objective.directional_derivatives(adjoint)]
-            for objective, adjoint in zip(inner, adjoints, strict=True)
-        ]
-        last = adjoints[-1]
-        residual = ops.zeros((), last.dtype)
-        return scores, solvers.Solution(last, residual, valid)
+        scores, solution = self.scores(*inner, outer)
+        return [scores], solution
+
+    def _operator(self, objective):
+        if self.curvature is None:
+            return None
+        if self.curvature == "ekfac":
+            return EKFAC(objective)
+        return objective.curvature(self.curvature)
 
     def outer_loss(self, loss):
         """The per-example function that the validation set judges by."""
@@ -171,4 +194,9 @@ class Influence:
         deserialize = keras.saving.deserialize_keras_object
         for name in ("solver", "outer"):
             config[name] = deserialize(config[name])
+        if isinstance(config["solver"], Unrolled):  # as version 0.1 saved it
+            return Unrolled(**{**config.pop("solver").get_config(), **config})
         return cls(**config)
+
+    def __repr__(self):
+        return representation(self)

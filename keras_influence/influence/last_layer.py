@@ -60,6 +60,13 @@ class LastLayerObjective(Objective):
             )
         ]
 
+    def curvature(self, name: str) -> "LastLayerCurvature":
+        """`H` in closed form.
+
+        The outputs are linear in the parameters: Gauss-Newton is exact.
+        """
+        return LastLayerCurvature(self, outer_product=name == "outer_product")
+
     def low_rank(self) -> LowRank:
         """`Σ_n w_n g_n g_nᵀ` from `⟨g_n, g_m⟩ = ⟨a_n, a_m⟩ ⟨δ_n, δ_m⟩`."""
         deltas = self.output_gradients()

@@ -1,12 +1,11 @@
 """Objectives of any trainable variables of a network."""
 
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence import derivatives, scope
+from keras_influence.influence import derivatives
+from keras_influence.influence.forward_pass import ForwardPass
 from keras_influence.influence.low_rank import LowRank
 from keras_influence.influence.objective import Objective
 from keras_influence.influence.recorded_gradients import (
@@ -15,53 +14,6 @@ from keras_influence.influence.recorded_gradients import (
     scope_records,
 )
 from keras_influence.layers import Recording
-
-
-class ForwardPass(NamedTuple):
-    """A forward pass whose losses can still be differentiated.
-
-    Args:
-        recording: the `Recording` it ran in.
-        tape: a persistent `tf.GradientTape`.
-        losses: list with the unweighted losses, shape `(n,)`, of every term.
-    """
-
-    recording: Recording
-    tape: tf.GradientTape
-    losses: list
-
-
-class StatelessNetwork:
-    """A network as a function of the variables in scope.
-
-    Nothing that a call would change (batch statistics, seeds) is changed, and
-    every call draws the same dropout masks.
-
-    Args:
-        network: a built `keras.Model`.
-        variables: list of its trainable variables that are in scope.
-        training: boolean, the mode of the calls.
-    """
-
-    def __init__(self, network, variables, training: bool):
-        self.network = network
-        self.variables = variables
-        self.training = training
-        places = {id(v): i for i, v in enumerate(network.trainable_variables)}
-        self.places = [places[id(v)] for v in variables]
-        # Values now: a call of training that follows moves the variables.
-        self.trainable = scope.values(network.trainable_variables)
-        self.state = scope.values(network.non_trainable_variables)
-
-    def __call__(self, parameters: list, x):
-        """Logits of `x`, in float32 or more, with these values in scope."""
-        trainable = list(self.trainable)
-        for place, value in zip(self.places, parameters, strict=True):
-            trainable[place] = value
-        logits, _ = self.network.stateless_call(
-            trainable, self.state, x, training=self.training
-        )
-        return ops.cast(logits, parameters[0].dtype)
 
 
 class NetworkObjective(Objective):
@@ -78,12 +30,10 @@ class NetworkObjective(Objective):
         terms: list of `Term`s.
         stack: function from a tensor with one row a row of `x` to a list with
             one tensor `(n, views, ...)` a term.
-        penalty_share: float, how much of the regularisers counts. Defaults
-            to `1.0`.
+        regularization: function from a list of the parameters to a scalar,
+            or `None`. Defaults to `None`.
         forward_pass: the `ForwardPass` of training on `x`, to save one of its
             own, or `None`. Defaults to `None`.
-        parameters: list of tensors, where the objective is taken, or `None`
-            for the variables' present values. Defaults to `None`.
     """
 
     def __init__(
@@ -92,17 +42,17 @@ class NetworkObjective(Objective):
         x,
         terms,
         stack,
-        penalty_share=1.0,
+        regularization=None,
         forward_pass=None,
-        parameters=None,
     ):
         super().__init__(
-            parameters or scope.values(network.variables),
+            network.parameters,
             lambda parameters: stack(network(parameters, x)),
             terms,
-            scope.penalty(network.variables, penalty_share),
+            regularization,
         )
         self.variables = network.variables
+        self.state = network.state
         self.stack = stack
         self.rows = keras.tree.flatten(x)[0].shape[0]
         self.forward_pass = forward_pass
@@ -160,4 +110,4 @@ class NetworkObjective(Objective):
         with tf.GradientTape(persistent=True) as tape, Recording() as recording:
             tape.watch(self.parameters)
             losses = self.losses(self.parameters)
-        return ForwardPass(recording, tape, losses)
+        return ForwardPass(recording, tape, losses, self.state)

@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence import derivatives
+from keras_influence.influence.curvature import CURVATURES
+from keras_influence.solvers import Operator
 
 
 @dataclasses.dataclass
@@ -27,6 +29,19 @@ class Term:
     weights: tf.Tensor
     softmax: bool = False
 
+    @classmethod
+    def of_labels(cls, loss: Callable, labels, weights) -> "Term":
+        """The term of labelled examples, each seen in one view.
+
+        Args:
+            loss: function from labels and logits to one value an example; its
+                attribute `softmax`, if it has one, is the term's.
+            labels: tensor with `n` rows.
+            weights: tensor of shape `(n,)`.
+        """
+        softmax = getattr(loss, "softmax", False)
+        return cls(lambda z: loss(labels, z[:, 0]), weights, softmax)
+
 
 class Objective:
     """`L(θ) = Σ_terms Σ_n w_n l_n(θ) + R(θ)` as a function of `θ` in scope.
@@ -45,13 +60,16 @@ class Objective:
 
     def __init__(self, parameters, outputs, terms, regularization=None):
         self.parameters = list(parameters)
+        self.dtype = dtype = self.parameters[0].dtype.name
         self.outputs = outputs
-        self.terms = terms
+        self.terms = [
+            dataclasses.replace(t, weights=ops.cast(t.weights, dtype))
+            for t in terms
+        ]
         self.regularization = regularization
         self.shapes = [tuple(p.shape) for p in self.parameters]
         self.sizes = [p.shape.num_elements() for p in self.parameters]
         self.size = sum(self.sizes)
-        self.dtype = self.parameters[0].dtype.name
 
     def losses(self, parameters: list) -> list:
         """Every term's per-example losses, shape `(n,)`, without weights."""
@@ -87,6 +105,28 @@ class Objective:
         return derivatives.jvp(
             self.losses, self.parameters, self.unflatten(vector)
         )
+
+    def curvature(self, name: str) -> Operator:
+        """`H` of Eq. 6 as an operator.
+
+        Args:
+            name: `"hessian"`, `"gauss_newton"` or `"outer_product"`.
+        """
+        return CURVATURES[name](self)
+
+    def one_batch(self) -> "Objective":
+        """This objective, or the first batch's of a streamed one."""
+        return self
+
+    def sums(self, function: Callable, *tensors) -> list:
+        """The sums over batches of a function's list of results.
+
+        Args:
+            function: function from an `Objective`, the number of its batch
+                and `tensors` to a list of tensors.
+            *tensors: tensors that it takes.
+        """
+        return function(self, 0, *tensors)
 
     def low_rank(self):
         """`Σ_n w_n g_n g_nᵀ` as a `LowRank` product, or `None`."""

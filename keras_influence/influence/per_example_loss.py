@@ -12,7 +12,7 @@ class PerExampleLoss:
             Losses of probabilities must be made with `from_logits=True`.
 
     Raises:
-        ValueError: if the loss expects probabilities.
+        ValueError: if the loss expects probabilities, or is not a mean.
 
     Example:
     >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -34,6 +34,15 @@ class PerExampleLoss:
                 f"loss={loss!r}, which expects probabilities. Take one made "
                 "with `from_logits=True`, and let the network's last layer "
                 "have no softmax or sigmoid."
+            )
+
+        reduction = getattr(self.loss, "reduction", "sum_over_batch_size")
+        if reduction not in ("sum_over_batch_size", "mean", "none", None):
+            raise ValueError(
+                "Argument `loss` must reduce by the mean, as "
+                "`reduction='sum_over_batch_size'` does: examples' weights "
+                "are compared with that of the labelled loss. Received: "
+                f"reduction={reduction!r}"
             )
 
     def __call__(self, labels, logits):
@@ -63,7 +72,9 @@ class PerExampleLoss:
         """Raises a `ValueError` if labels are outside the classes."""
         if not self.takes_classes:
             return
-        wrong = labels[ops.convert_to_numpy(self.outside(labels, classes))]
+        with tf.init_scope():  # The model may be built in a graph.
+            outside = ops.convert_to_numpy(self.outside(labels, classes))
+        wrong = labels[outside]
         if len(wrong):
             raise ValueError(
                 f"Argument `{name}` must have labels from 0 to {classes - 1}, "
@@ -71,7 +82,7 @@ class PerExampleLoss:
                 f"{np.unique(wrong)[:10]}"
             )
 
-    def checked(self, labels, classes: int):
+    def assert_in_range(self, labels, classes: int):
         """The labels as integers, if none is outside the classes.
 
         Raises:

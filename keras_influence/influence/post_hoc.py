@@ -1,30 +1,24 @@
 """Influence after training: Eq. 6 over whole data sets."""
 
 import tempfile
-import weakref
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.data.examples import as_examples
+from keras_influence.data.sparse_rows import SparseRows, gather_examples
 from keras_influence.influence.head import find_head
 from keras_influence.influence.influence import Influence
-from keras_influence.influence.network_objective import (
-    NetworkObjective,
-    StatelessNetwork,
-)
-from keras_influence.influence.objective import Term
+from keras_influence.influence.objective import Objective, Term
 from keras_influence.influence.per_example_loss import PerExampleLoss
-from keras_influence.influence.scope import scope_variables
-from keras_influence.influence.streamed import Streamed
-from keras_influence.layers import Recording
+from keras_influence.influence.scope import LastLayerScope
+from keras_influence.influence.streamed import StreamedObjective
+from keras_influence.solvers import Reason
 
 # Numbers (features and logits) that one step of the solver works on.
 CHUNK = 2**25
-
-# What a second call on the same model need not find and trace again.
-_heads = weakref.WeakKeyDictionary()
 
 
 def influence_scores(
@@ -80,127 +74,102 @@ def influence_scores(
     influence = influence or Influence()
     train = _batches("train", train, batch_size)
     validation = _batches("validation", validation, batch_size)
+    head = None
     if influence.parameters == "last_layer":
-        problem = _LastLayerProblem(model, train, loss)
-    else:
-        problem = _NetworkProblem(model, influence.parameters)
-    inner = problem.objective(train, loss, regularized=True)
-    outer = problem.objective(validation, influence.outer_loss(loss))
+        head = find_head(model, next(iter(train))[0])
+    scope = influence.scope(model, head)
+    if not scope.is_deep:
+        classes = head.classes
+        train, validation = (
+            _features(name, scope, batches, loss, classes)
+            for name, batches in (("train", train), ("validation", validation))
+        )
+        # What enters the head is computed: it is all that is left to run.
+        scope = LastLayerScope(head, tf.convert_to_tensor)
+    inner = _objective(scope, train, loss, penalty=1.0)
+    outer = _objective(scope, validation, influence.outer_loss(loss), penalty=0)
     scores, solution = influence.scores(inner, outer)
     if not bool(solution.valid):
         raise ValueError(
-            f"Argument `influence` found no solution: the curvature is not "
-            "positive definite or not finite. Raise the damping of its solver. "
-            f"Received: influence with solver {influence.solver.get_config()}, "
-            f"relative residual {float(solution.residual):.3g}"
+            "Argument `influence` found no solution: "
+            f"{Reason(int(solution.reason)).text}. Received: "
+            f"influence={influence!r}, relative residual "
+            f"{float(solution.residual):.3g} after "
+            f"{int(solution.products)} products"
         )
     # The objective is the mean of the losses: each counts by 1/n.
     return ops.convert_to_numpy(scores[0]) / len(scores[0])
 
 
-class _LastLayerProblem:
-    """Objectives of the head, on features that are computed once."""
+def _objective(scope, batches, loss, penalty: float) -> Objective:
+    """The mean loss over batches `(x, y)`, and so much of the regularisers."""
+    sizes = [int(tf.shape(y)[0]) for _, y in batches]
+    count, parts = sum(sizes), len(sizes)
 
-    def __init__(self, model, batches, loss):
-        if model not in _heads:
-            _heads[model] = find_head(model, next(iter(batches))[0]), {}
-        self.model = model
-        self.head, _ = _heads[model]
-        self.loss = loss
+    def objective(batch):
+        x, y = batch
+        weights = ops.ones((ops.shape(y)[0],), "float64") / count
+        term = Term.of_labels(loss, y, weights)
+        return scope.objective(x, [term], penalty_share=penalty / parts)
 
-    def objective(self, batches, loss, regularized=False):
-        features, labels = self._features(batches)
-        name = "train" if regularized else "validation"
-        self.loss.check_labels(name, labels, self.head.classes)
-        count = len(features)
-        rows = max(CHUNK // (features.shape[1] + self.head.layer.units), 1)
-        chunks = [slice(i, i + rows) for i in range(0, count, rows)]
-        penalty_share = regularized / len(chunks)
-
-        def objective(chunk):
-            a = tf.convert_to_tensor(features[chunk])
-            weights = ops.ones_like(a[:, 0]) / count
-            term = self.head.term(loss, labels[chunk], weights)
-            return self.head.objective([a[:, None]], [term], penalty_share)
-
-        if len(chunks) == 1:
-            return objective(chunks[0])
-        return Streamed(objective, chunks)
-
-    def _features(self, batches):
-        """The inputs of the head and the labels of all examples."""
-        dtype = self.head.layer.kernel.dtype
-        width = self.head.layer.kernel.shape[0]
-        head_inputs = _head_inputs(self.model, self.head, batches)
-        labels, count = [], 0
-        # The system keeps in memory what fits; the file has no name.
-        with tempfile.TemporaryFile() as file:
-            for x, y in batches:
-                features = head_inputs(x).numpy()
-                file.write(features.tobytes())
-                labels.append(y.numpy())
-                count += len(features)
-            file.flush()
-            features = np.memmap(file, dtype, "r", shape=(count, width))
-        return features, np.concatenate(labels)
+    if parts == 1 and isinstance(batches, list):
+        return objective(batches[0])
+    return StreamedObjective(objective, batches, parts)
 
 
-class _NetworkProblem:
-    """Objectives of any variables of the network, which runs every time."""
+def _features(name, scope, batches, loss, classes) -> list:
+    """All that enters the head, as a list of few batches `(features, y)`."""
+    layer = scope.head.layer
+    dtype, width = layer.kernel.dtype, layer.kernel.shape[0]
+    run = tf.function(
+        scope.features, [batches.element_spec[0]], autograph=False
+    )
+    labels = []
+    # The system keeps in memory what fits; the file has no name.
+    with tempfile.TemporaryFile() as file:
+        for x, y in batches:
+            features = run(x).numpy()
+            _check_finite(name, features)
+            file.write(features.tobytes())
+            labels.append(y.numpy())
+        file.flush()
+        labels = np.concatenate(labels)
+        loss.check_labels(name, labels, classes)
+        features = np.memmap(file, dtype, "r", shape=(len(labels), width))
+    rows = max(CHUNK // (width + classes), 1)
+    return [
+        (features[i : i + rows], labels[i : i + rows])
+        for i in range(0, len(labels), rows)
+    ]
 
-    def __init__(self, model, parameters):
-        variables = scope_variables(model, parameters)
-        self.network = StatelessNetwork(model, variables, training=False)
 
-    def objective(self, batches, loss, regularized=False):
-        sizes = [int(tf.shape(y)[0]) for _, y in batches]
-        dtype = self.network.variables[0].dtype
-        penalty_share = regularized / len(sizes)
-
-        def objective(batch):
-            x, y = batch
-            weights = ops.ones((ops.shape(y)[0],), dtype) / sum(sizes)
-            softmax = getattr(loss, "softmax", False)
-            return NetworkObjective(
-                self.network,
-                x,
-                [Term(lambda z: loss(y, z[:, 0]), weights, softmax)],
-                lambda rows: [rows[:, None]],
-                penalty_share,
-            )
-
-        return Streamed(objective, batches, compiled=True)
-
-
-def _head_inputs(model, head, batches):
-    """What enters the head, as a compiled function of a batch's inputs."""
-    spec = batches.element_spec[0]
-    _, compiled = _heads[model]
-    if str(spec) not in compiled:
-        reference = weakref.ref(model)
-
-        def head_inputs(x):
-            with Recording() as recording:
-                reference()(x, training=False)
-            return head.features(recording)
-
-        traced = tf.function(head_inputs, [spec], autograph=False)
-        compiled[str(spec)] = traced.get_concrete_function()
-    return compiled[str(spec)]
+def _check_finite(name, features):
+    wrong = ~np.isfinite(features).all(-1)
+    if wrong.any():
+        raise ValueError(
+            f"Argument `{name}` must have inputs for which the network is "
+            f"finite. Received: {wrong.sum()} examples in one batch whose "
+            "features are NaN or infinite"
+        )
 
 
 def _batches(name, data, batch_size):
     """Arrays or a data set of single examples as batches `(x, y)`."""
-    if not isinstance(data, tf.data.Dataset):
-        if not isinstance(data, (tuple, list)) or len(data) != 2:
+    if isinstance(data, list):
+        data = tuple(data)
+    data = as_examples(name, data, {2: "(x, y)"})
+    if isinstance(data, tf.data.Dataset):
+        if not any(True for _ in data.take(1)):
             raise ValueError(
-                f"Argument `{name}` must be a tuple (x, y) or a "
-                f"`tf.data.Dataset` of such. Received: {type(data)}"
+                f"Argument `{name}` must hold at least one example. Received "
+                "an empty data set."
             )
-        data = tf.data.Dataset.from_tensor_slices(tuple(data))
-    if not any(True for _ in data.take(1)):
-        raise ValueError(
-            f"Argument `{name}` must hold at least one example. Received an "
-            "empty data set."
-        )
-    return data.batch(batch_size)
+        return data.batch(batch_size)
+    rows = tf.data.Dataset.range(len(data[1])).batch(batch_size)
+    data = keras.tree.map_structure(
+        lambda leaf: (
+            leaf if isinstance(leaf, SparseRows) else tf.constant(leaf)
+        ),
+        data,
+    )
+    return rows.map(lambda rows: gather_examples(data, rows))

@@ -42,11 +42,8 @@ PRESETS = {
             damping=0.01, relative_to="largest_eigenvalue"
         ),
     },
-    "shaban": lambda: {
-        "parameters": "all",
-        "curvature": "hessian",
-        "solver": solvers.Unrolled(steps=5),
-    },
+    # Not a solve but the way back through stored steps: `Unrolled`.
+    "shaban": lambda: {"parameters": "all", "curvature": "hessian", "steps": 5},
     "lorraine": lambda: {
         "parameters": "last_layer",
         "curvature": "hessian",

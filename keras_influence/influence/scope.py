@@ -1,7 +1,136 @@
-"""Which parameters the influence sees, beyond the last layer."""
+"""Which parameters the influence sees, and its two objectives in them."""
+
+import dataclasses
+from collections.abc import Callable
 
 import keras
-import tensorflow as tf
+
+from keras_influence.influence.forward_pass import (
+    ForwardPass,
+    StatelessNetwork,
+    values,
+)
+from keras_influence.influence.head import Head
+from keras_influence.influence.last_layer import LastLayerObjective
+from keras_influence.influence.network_objective import NetworkObjective
+from keras_influence.influence.objective import Objective
+from keras_influence.keras_private import all_layers
+from keras_influence.layers import BinaryLogits
+
+
+class LastLayerScope:
+    """The parameters of a network's head.
+
+    An objective costs at most one forward pass of the network, and no
+    backward pass.
+
+    Args:
+        head: the `Head`.
+        features: function from inputs to what enters the head, a tensor
+            `(rows, features)`.
+    """
+
+    # Whether the network is differentiated through.
+    is_deep = False
+
+    def __init__(self, head: Head, features: Callable):
+        self.head = head
+        self.features = features
+
+    def objective(
+        self,
+        x,
+        terms: list,
+        stack: Callable | None = None,
+        penalty_share: float = 1.0,
+        forward_pass: ForwardPass | None = None,
+    ) -> Objective:
+        """The inner or the outer objective of Eq. 6.
+
+        Args:
+            x: nest of tensors, the inputs.
+            terms: list of `Term`s of logits.
+            stack: function from a tensor with one row a row of `x` to a list
+                with one tensor `(n, views, ...)` a term. `None` for one term,
+                each of its examples seen once. Defaults to `None`.
+            penalty_share: float, how much of the regularisers counts.
+                Defaults to `1.0`.
+            forward_pass: the `ForwardPass` of training on `x`, or `None` to
+                run the network in inference mode. Defaults to `None`.
+        """
+        if forward_pass is None:
+            features = self.features(x)
+        else:
+            features = self.head.features(forward_pass.recording)
+        variables = self.head.variables
+        return LastLayerObjective(
+            values(variables),
+            (stack or _one_view)(features),
+            [self._of_outputs(term) for term in terms],
+            penalty(variables, penalty_share),
+        )
+
+    def _of_outputs(self, term):
+        """A term of logits as one of the head's linear outputs."""
+        # A head that changes the number of logits has another Hessian.
+        softmax = term.softmax and not isinstance(self.head.layer, BinaryLogits)
+        return dataclasses.replace(
+            term,
+            loss=lambda outputs: term.loss(self.head.readout(outputs)),
+            softmax=softmax,
+        )
+
+
+class VariablesScope:
+    """Any trainable variables of a network.
+
+    Args:
+        network: a built `keras.Model`.
+        variables: list of its trainable variables.
+    """
+
+    is_deep = True
+
+    def __init__(self, network: keras.Model, variables: list):
+        self.network = network
+        self.variables = variables
+
+    def objective(
+        self,
+        x,
+        terms: list,
+        stack: Callable | None = None,
+        penalty_share: float = 1.0,
+        forward_pass: ForwardPass | None = None,
+    ) -> Objective:
+        """The inner or the outer objective of Eq. 6.
+
+        Args:
+            x: as of `LastLayerScope`.
+            terms: as of `LastLayerScope`.
+            stack: as of `LastLayerScope`.
+            penalty_share: as of `LastLayerScope`.
+            forward_pass: as of `LastLayerScope`; one that kept only the state
+                that it started from runs again.
+        """
+        training = forward_pass is not None
+        state = forward_pass.before if training else None
+        kept = training and forward_pass.tape is not None
+        return NetworkObjective(
+            StatelessNetwork(self.network, self.variables, training, state),
+            x,
+            terms,
+            stack or _one_view,
+            penalty(self.variables, penalty_share),
+            forward_pass if kept else None,
+        )
+
+    @property
+    def places(self) -> list[int]:
+        """Where the variables are among the network's trainable ones."""
+        places = self.network.trainable_variables
+        places = {id(v): place for place, v in enumerate(places)}
+        return [places[id(v)] for v in self.variables]
 
 
 def scope_variables(network: keras.Model, parameters) -> list:
@@ -9,23 +138,18 @@ def scope_variables(network: keras.Model, parameters) -> list:
 
     Args:
         network: a built `keras.Model`.
-        parameters: `"all"` or a list of names of layers, nested ones too.
+        parameters: `"all"` or a list of layers and of names of layers, nested
+            ones too.
 
     Raises:
-        ValueError: if a layer is not there, or nothing is trainable.
+        ValueError: if a layer is not there, a name is that of several, or
+            nothing is trainable.
     """
     if parameters == "all":
         layers = [network]
     else:
-        # Keras has no public list of all nested layers.
-        known = {layer.name: layer for layer in network._flatten_layers()}
-        missing = [name for name in parameters if name not in known]
-        if missing:
-            raise ValueError(
-                "Argument `parameters` must name layers of the network. "
-                f"Received: {missing}, but the layers are {list(known)}"
-            )
-        layers = [known[name] for name in parameters]
+        known = all_layers(network)
+        layers = [_layer(known, entry) for entry in parameters]
     variables = {
         id(v): v for layer in layers for v in layer.trainable_variables
     }
@@ -37,9 +161,21 @@ def scope_variables(network: keras.Model, parameters) -> list:
     return list(variables.values())
 
 
-def values(variables: list) -> list:
-    """The variables' values as tensors, in their own dtype."""
-    return [tf.convert_to_tensor(v.value) for v in variables]
+def _layer(known, entry):
+    found = [layer for layer in known if layer is entry or layer.name == entry]
+    if not found:
+        raise ValueError(
+            "Argument `parameters` must hold layers of the network or their "
+            f"names. Received: {getattr(entry, 'name', entry)!r}, but the "
+            f"layers are {[layer.name for layer in known]}"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            "Argument `parameters` must name one layer of the network each. "
+            f"Received: {entry!r}, the name of {len(found)} layers: pass the "
+            "layer itself, or give the layers names of their own."
+        )
+    return found[0]
 
 
 def penalty(variables: list, share: float = 1.0):
@@ -64,3 +200,7 @@ def penalty(variables: list, share: float = 1.0):
             if regularizer is not None
         )
     )
+
+
+def _one_view(rows) -> list:
+    return [rows[:, None]]

@@ -1,39 +1,54 @@
 """Objectives over data sets that do not fit in memory."""
 
-import itertools
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.influence.objective import Objective
 from keras_influence.solvers import Operator
 
 
-class Streamed:
+class StreamedObjective(Objective):
     """A sum of objectives, one for each batch of a data set.
 
     Args:
         objective: function from a batch to its share of the `Objective`.
-        batches: iterable that gives the same batches every time.
-        compiled: boolean, whether the work on a batch, then of a
-            `tf.data.Dataset`, runs as a `tf.function`. Defaults to `False`.
+        batches: list of batches, or a `tf.data.Dataset` that gives the same
+            batches every time. The work on a batch of a data set runs as a
+            `tf.function`.
+        parts: integer, the number of batches.
     """
 
-    def __init__(
-        self, objective: Callable, batches: Iterable, compiled: bool = False
-    ):
+    def __init__(self, objective: Callable, batches: Iterable, parts: int):
         self.objective = objective
         self.batches = batches
-        self.compiled = compiled
-        self.parts = sum(1 for _ in batches)
+        self.parts = parts
+        first = self.one_batch()
+        super().__init__(
+            first.parameters, first.outputs, first.terms, first.regularization
+        )
+
+    def one_batch(self) -> Objective:
+        """The first batch's."""
+        return self.objective(next(iter(self.batches)))
+
+    def batch(self, place: int):
+        """The batch with this number."""
+        if isinstance(self.batches, tf.data.Dataset):
+            return next(iter(self.batches.skip(place)))
+        return self.batches[place]
 
     def on_batch(self, function: Callable) -> Callable:
         """`function(objective, *tensors)` as one of `(batch, *tensors)`."""
-        compiled = []
 
         def on_batch(batch, *tensors):
             return function(self.objective(batch), *tensors)
+
+        if not isinstance(self.batches, tf.data.Dataset):
+            return on_batch
+        compiled = []
 
         def run(batch, *tensors):
             if not compiled:
@@ -44,12 +59,24 @@ class Streamed:
                 compiled.append(traced.get_concrete_function())
             return compiled[0](batch, *tensors)
 
-        return run if self.compiled else on_batch
+        return run
 
     def map(self, function: Callable, *tensors):
         """A generator of `function(objective, *tensors)` of every batch."""
         run = self.on_batch(function)
         return (run(batch, *tensors) for batch in self.batches)
+
+    def sums(self, function: Callable, *tensors) -> list:
+        """The sums over batches of a function's list of results."""
+        run = self.on_batch(function)
+        total = None
+        for number, batch in enumerate(self.batches):
+            part = run(batch, tf.constant(number), *tensors)
+            if total is None:
+                total = part
+            else:
+                total = [t + p for t, p in zip(total, part, strict=True)]
+        return total
 
     def gradient(self):
         """`∇L(θ)` as a vector."""
@@ -60,22 +87,26 @@ class Streamed:
         parts = self.map(lambda o, v: o.directional_derivatives(v), vector)
         return [ops.concatenate(term) for term in zip(*parts, strict=True)]
 
+    def curvature(self, name: str) -> "StreamedOperator":
+        """The sum of the batches' curvatures."""
+        return StreamedOperator(self, name)
+
 
 class StreamedOperator(Operator):
-    """The sum of the curvatures of a `Streamed` objective's batches.
+    """The sum of the curvatures of a streamed objective's batches.
 
     Args:
-        streamed: the `Streamed` objective.
-        operator: function from an `Objective` to its `Operator`.
+        streamed: the `StreamedObjective`.
+        curvature: string, as of `Objective.curvature`.
     """
 
-    def __init__(self, streamed: Streamed, operator: Callable):
+    def __init__(self, streamed: StreamedObjective, curvature: str):
+        super().__init__(streamed.size, streamed.dtype)
         self.streamed = streamed
-        self.operator = operator
-        first = next(iter(streamed.batches))
-        self._first = operator(streamed.objective(first))
-        super().__init__(self._first.size, self._first.dtype)
-        self._matvec = streamed.on_batch(lambda o, v: operator(o).matvec(v))
+        self.curvature = curvature
+        self._matvec = streamed.on_batch(
+            lambda o, v: o.curvature(curvature).matvec(v)
+        )
 
     # `tf.map_fn` would convert the loops over batches and the numbers.
     @tf.autograph.experimental.do_not_convert
@@ -85,7 +116,8 @@ class StreamedOperator(Operator):
 
     def as_matrix(self):
         """One pass over the data."""
-        return sum(self.streamed.map(lambda o: self.operator(o).as_matrix()))
+        name = self.curvature
+        return sum(self.streamed.map(lambda o: o.curvature(name).as_matrix()))
 
     @tf.autograph.experimental.do_not_convert
     def sample(self, number):
@@ -95,7 +127,8 @@ class StreamedOperator(Operator):
     def preconditioner(self, damping):
         """The first batch's, as if all were like it."""
         parts = self.streamed.parts
-        precondition = self._first.preconditioner(damping / parts)
+        first = self.streamed.one_batch().curvature(self.curvature)
+        precondition = first.preconditioner(damping / parts)
         if precondition is None:
             return None
         return lambda residual: precondition(residual) / parts
@@ -107,9 +140,8 @@ class _BatchOperator(Operator):
     def __init__(self, whole, number):
         super().__init__(whole.size, whole.dtype)
         self.whole = whole
-        batches, parts = whole.streamed.batches, whole.streamed.parts
-        place = np.random.default_rng(number).integers(parts)
-        self.batch = next(itertools.islice(iter(batches), place, None))
+        place = np.random.default_rng(number).integers(whole.streamed.parts)
+        self.batch = whole.streamed.batch(int(place))
 
     def matvec(self, vector):
         """One batch instead of a pass over the data."""

@@ -12,7 +12,7 @@ from keras_influence.layers.recording_layer import (
     Recording,
     RecordingLayer,
     full_precision,
-    tap,
+    tapped,
 )
 
 # Its name up to version 0.1.
@@ -32,5 +32,5 @@ __all__ = [
     "full_precision",
     "recording",
     "recording_clone",
-    "tap",
+    "tapped",
 ]

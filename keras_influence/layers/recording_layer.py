@@ -1,5 +1,6 @@
 """Recording per-example activations and output gradients (design idea 2)."""
 
+import contextlib
 import dataclasses
 import functools
 import threading
@@ -9,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 _active = threading.local()
+_tapping = threading.Lock()
 _HALF = ("float16", "bfloat16")
 
 
@@ -68,37 +70,61 @@ def record(layer, inputs, outputs) -> None:
         _active.recording.records.append(Record(layer, inputs, outputs))
 
 
-def tap(layer: keras.layers.Layer) -> None:
-    """Makes a stock layer record its calls as it stands, weights and name kept.
+@contextlib.contextmanager
+def tapped(*layers: keras.layers.Layer):
+    """Context in which stock layers record their calls, weights and name kept.
 
-    The tap belongs to this one object: what is saved, cloned or copied from
-    the layer is a stock layer again.
+    Outside it they are what they were.
 
     Args:
-        layer: a layer whose output is linear in its parameters. Tapping it
-            twice, or tapping a `RecordingLayer`, changes nothing.
+        *layers: layers whose output is linear in their parameters. A
+            `RecordingLayer` records anyway.
 
     Example:
 
     >>> layer = keras.layers.Dense(3)
-    >>> tap(layer)
-    >>> with Recording() as recording:
+    >>> with tapped(layer), Recording() as recording:
     ...     outputs = layer(np.ones((2, 5), "float32"))
     >>> recording.records[0].outputs is outputs
     True
     """
-    if isinstance(layer, RecordingLayer) or hasattr(layer.call, "tapped"):
+    layers = [x for x in layers if not isinstance(x, RecordingLayer)]
+    with _tapping:
+        for layer in layers:
+            _tap(layer)
+    try:
+        yield
+    finally:
+        with _tapping:
+            for layer in layers:
+                _untap(layer)
+
+
+def _tap(layer):
+    # Replicas trace in threads, all with the same layer.
+    if hasattr(layer.call, "taps"):
+        layer.call.taps += 1
         return
     call = layer.call
 
     @functools.wraps(call)
-    def tapped(inputs, *args, **kwargs):
+    def tap(inputs, *args, **kwargs):
         outputs = call(inputs, *args, **kwargs)
         record(layer, inputs, outputs)
         return outputs
 
-    tapped.tapped = True
-    layer.call = tapped
+    tap.taps = 1
+    tap.before = vars(layer).get("call")
+    layer.call = tap
+
+
+def _untap(layer):
+    tap = layer.call
+    tap.taps -= 1
+    if not tap.taps:
+        del layer.call
+        if tap.before is not None:
+            layer.call = tap.before
 
 
 def full_precision(primitive):

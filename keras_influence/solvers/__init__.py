@@ -8,7 +8,6 @@ from keras_influence.solvers.operator import DenseOperator, Operator
 from keras_influence.solvers.reason import Reason
 from keras_influence.solvers.solver import Solution, Solver
 from keras_influence.solvers.stochastic_neumann import StochasticNeumann
-from keras_influence.solvers.unrolled import Unrolled
 
 __all__ = [
     "Arnoldi",
@@ -23,5 +22,4 @@ __all__ = [
     "Solution",
     "Solver",
     "StochasticNeumann",
-    "Unrolled",
 ]

@@ -6,11 +6,8 @@ import scipy.linalg
 import tensorflow as tf
 
 from keras_influence import layers
-from keras_influence.influence.network_objective import (
-    NetworkObjective,
-    StatelessNetwork,
-)
 from keras_influence.influence.objective import Term
+from keras_influence.influence.scope import VariablesScope
 
 random = np.random.default_rng(0)
 SIZE = 9
@@ -44,12 +41,9 @@ def squared(z):
 
 def objective(network, x, loss, **arguments):
     """The objective of every variable, each example seen once."""
-    return NetworkObjective(
-        StatelessNetwork(network, network.trainable_variables, training=False),
-        tf.constant(x),
-        [Term(loss, tf.constant(WEIGHTS), loss is cross_entropy)],
-        **{"stack": lambda rows: [rows[:, None]], **arguments},
-    )
+    term = Term(loss, tf.constant(WEIGHTS), loss is cross_entropy)
+    scope = VariablesScope(network, network.trainable_variables)
+    return scope.objective(tf.constant(x), [term], **arguments)
 
 
 def with_ones(a):

@@ -75,6 +75,7 @@ def compiled(built=None, num_unlabeled=UNLABELED, **arguments):
         name: arguments.pop(name) for name in MADE_WITH if name in arguments
     }
     built = network() if built is None else built
+    made = {"weight_network": None, "initial_weight": 1.0, **made}
     model = ki.InfluenceModel(built, num_unlabeled, **made)
     model.compile(
         **{

@@ -4,9 +4,11 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence import curvature
 from keras_influence.influence.objective import Objective, Term
-from keras_influence.influence.streamed import Streamed, StreamedOperator
+from keras_influence.influence.streamed import (
+    StreamedObjective,
+    StreamedOperator,
+)
 from tests.cases.influence import (
     assert_close,
     explicit_hessian,
@@ -77,7 +79,7 @@ KINDS = ["hessian", "gauss_newton", "outer_product"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_operators_of_a_deep_network(kind, model):
     inner = objective(model)
-    operator = curvature.operator(inner, kind)
+    operator = inner.curvature(kind)
     expected = explicit(kind, inner)
     assert operator.size == len(expected)
     assert operator.dtype == "float64"
@@ -114,10 +116,6 @@ def test_vectors_and_lists_of_tensors(model):
     np.testing.assert_array_equal(inner.flatten(tensors), vector)
 
 
-def test_no_curvature(model):
-    assert curvature.operator(objective(model), None) is None
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_streamed_sums_are_those_of_all_examples(kind, model):
     def of_batch(rows):
@@ -125,12 +123,12 @@ def test_streamed_sums_are_those_of_all_examples(kind, model):
         return objective(model, rows, regularized=rows.start == 0)
 
     batches = [slice(0, 3), slice(3, 6), slice(6, 7)]
-    streamed = Streamed(of_batch, batches)
+    streamed = StreamedObjective(of_batch, batches, 3)
     whole = objective(model)
     assert_close(streamed.gradient(), whole.gradient())
-    operator = curvature.operator(streamed, kind)
+    operator = streamed.curvature(kind)
     assert isinstance(operator, StreamedOperator)
-    expected = curvature.operator(whole, kind)
+    expected = whole.curvature(kind)
     vector = tf.constant(random.normal(size=whole.size))
     assert_close(operator.matvec(vector), expected.matvec(vector))
     assert_close(

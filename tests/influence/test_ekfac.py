@@ -10,10 +10,10 @@ from sklearn.datasets import load_digits
 
 import keras_influence as ki
 from keras_influence import layers, solvers
-from keras_influence.influence import curvature
 from keras_influence.influence.ekfac import EKFAC
 from keras_influence.influence.factored_gradients import FactoredGradients
-from keras_influence.influence.streamed import Streamed
+from keras_influence.influence.scope import LastLayerScope
+from keras_influence.influence.streamed import StreamedObjective
 from tests.cases.ekfac import (
     LABELS,
     SIZE,
@@ -134,10 +134,9 @@ def test_exact_for_linear_regression(seed, decay, last_layer):
     x = np.random.default_rng(seed).normal(size=(SIZE, 4))
     inner = objective(network, x, squared)
     if last_layer:
-        inner = ki.influence.head.Head(layer).objective(
-            [tf.constant(x[:, None])], inner.terms
-        )
-    operator = curvature.operator(inner, "ekfac")
+        head = ki.influence.head.Head(layer)
+        inner = LastLayerScope(head, tf.constant).objective(x, inner.terms)
+    operator = EKFAC(inner)
     a = with_ones(x)
     expected = a.T @ (WEIGHTS[:, None] * a) + decay * np.eye(5)
     assert_close(operator.as_matrix(), expected)
@@ -224,7 +223,10 @@ def test_streamed_in_two_passes(parameters, monkeypatch):
 
 def test_every_batch_has_a_draw_of_its_own():
     inner = objective(mlp(), X, cross_entropy)
-    one, two = EKFAC(inner), EKFAC(Streamed(lambda _: inner, [0, 1]))
+    one, two = (
+        EKFAC(inner),
+        EKFAC(StreamedObjective(lambda _: inner, [0, 1], 2)),
+    )
     assert_close(two.bases[0][0], one.bases[0][0])
     difference = two.eigenvalues[1] / 2 - one.eigenvalues[1]
     assert np.abs(difference).max() > 0.01 * np.abs(one.eigenvalues[1]).max()
@@ -310,9 +312,8 @@ def test_layers_in_scope_must_record():
     )
     data = X.astype("float32"), LABELS.argmax(1)
     for parameters in ("all", ["top"]):
-        with pytest.raises(
-            ValueError, match=r"recording_clone\(model\)`[^\[]*\['[\w/]*top/kernel'"
-        ):
+        missing = r"recording_clone\(model\)`[^\[]*\['[\w/]*top/kernel'"
+        with pytest.raises(ValueError, match=missing):
             ki.influence_scores(
                 network,
                 data,

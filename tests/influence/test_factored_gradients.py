@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_influence.influence import curvature
 from keras_influence.influence.factored_gradients import (
     FactoredGradients,
     eigenvectors,
@@ -92,7 +91,7 @@ def test_eigenvalues_are_the_diagonal_of_gauss_newton_in_the_basis():
             0,
         )
     ).mean(0)
-    matrix = curvature.operator(inner, "gauss_newton").as_matrix().numpy()
+    matrix = inner.curvature("gauss_newton").as_matrix().numpy()
     first = np.kron(bases[0][0], bases[1][0])
     last = np.kron(bases[2][0], bases[3][0])
     size = len(first)

@@ -1,5 +1,3 @@
-import functools
-
 import hypothesis
 import hypothesis.strategies as st
 import keras
@@ -12,6 +10,7 @@ from keras_influence.influence.head import Head
 from keras_influence.influence.last_layer import LastLayerCurvature
 from keras_influence.influence.objective import Term
 from keras_influence.influence.per_example_loss import PerExampleLoss
+from keras_influence.influence.scope import LastLayerScope
 from keras_influence.layers import BinaryLogits
 from tests.cases.influence import (
     assert_close,
@@ -68,25 +67,22 @@ def dense(features, units, use_bias, kind=keras.layers.Dense, **arguments):
     return layer
 
 
-def readout(head, loss, z):
-    return loss(head.readout(z))
-
-
 class Problem:
     """An objective of the last layer, and the same written out."""
 
     def __init__(self, layer, parts):
         self.layer, self.parts = layer, parts
         head = Head(layer)
-        self.terms = []
-        for _, loss, labels, weights in parts:
-            if labels is None:
-                read = functools.partial(readout, head, loss)
-                self.terms.append(Term(read, tf.constant(weights)))
-            else:
-                self.terms.append(head.term(loss, labels, weights))
+        terms = [
+            Term(loss, tf.constant(weights))
+            if labels is None
+            else Term.of_labels(loss, labels, weights)
+            for _, loss, labels, weights in parts
+        ]
         features = [tf.constant(a) for a, *_ in parts]
-        self.objective = head.objective(features, self.terms)
+        scope = LastLayerScope(head, lambda features: features)
+        self.objective = scope.objective(features, terms, stack=list)
+        self.terms = self.objective.terms
         self.parameters = [v.numpy() for v in head.variables]
 
     def losses(self, parameters):

@@ -81,7 +81,7 @@ def test_labels_of_every_type(dtype):
     right = np.array([0, 1, 1, 0])
     labels = right.astype(dtype)
     loss.check_labels("labels", labels, 300)
-    checked = loss.checked(labels, 300)
+    checked = loss.assert_in_range(labels, 300)
     assert checked.dtype in ("int32", "int64")
     np.testing.assert_array_equal(checked, right)
     for given in (labels, checked, labels[:, None]):
@@ -95,14 +95,14 @@ def test_labels_that_are_none_of_the_classes(wrong):
     with pytest.raises(ValueError, match="from 0 to 2, whole numbers"):
         loss.check_labels("labels", labels, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="from 0 to 2"):
-        loss.checked(tf.constant(labels), 3)
+        loss.assert_in_range(tf.constant(labels), 3)
 
 
 def test_an_ignored_class_is_no_error():
     loss = PerExampleLoss(SPARSE(from_logits=True, ignore_class=-1))
     for labels in (np.array([0, -1]), np.array([0.0, -1.0])):
         loss.check_labels("labels", labels, 3)
-        np.testing.assert_array_equal(loss.checked(labels, 3), [0, -1])
+        np.testing.assert_array_equal(loss.assert_in_range(labels, 3), [0, -1])
 
 
 @pytest.mark.parametrize(

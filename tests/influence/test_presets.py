@@ -64,7 +64,9 @@ def test_after_training(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_inside_fit(name):
     network, x, y = problem()
-    model = ki.InfluenceModel(network, num_unlabeled=40)
+    model = ki.InfluenceModel(
+        network, num_unlabeled=40, weight_network=None, initial_weight=1.0
+    )
     model.compile(
         optimizer="sgd",
         loss=LOSS,

@@ -7,11 +7,8 @@ import tensorflow as tf
 
 import keras_influence as ki
 from keras_influence.influence.curvature import OuterProduct
-from keras_influence.influence.network_objective import (
-    NetworkObjective,
-    StatelessNetwork,
-)
 from keras_influence.influence.objective import Objective, Term
+from keras_influence.influence.scope import VariablesScope
 
 N = 6
 
@@ -64,13 +61,8 @@ def objective(network, **kwargs):
         from_logits=True, reduction="none"
     )
     weights = tf.linspace(0.1, 1.0, N)
-    return NetworkObjective(
-        StatelessNetwork(network, network.trainable_variables, training=False),
-        x,
-        [Term(lambda z: loss(y, z[:, 0]), weights)],
-        lambda rows: [rows[:, None]],
-        **kwargs,
-    )
+    scope = VariablesScope(network, network.trainable_variables)
+    return scope.objective(x, [Term.of_labels(loss, y, weights)], **kwargs)
 
 
 def explicit(inner):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_influence.influence import scope
+from keras_influence.influence.forward_pass import values
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_all_and_named_layers(network):
 
 
 def test_missing_names(network):
-    with pytest.raises(ValueError, match=r"\['body'\], but the layers are"):
+    with pytest.raises(ValueError, match=r"'body', but the layers are"):
         scope.scope_variables(network, ["head", "body"])
 
 
@@ -42,8 +43,8 @@ def test_nothing_trainable(network):
 def test_penalty():
     layer = keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.5))
     layer.build((None, 3))
-    values = scope.values([layer.kernel, layer.bias])
-    penalty = scope.penalty([layer.kernel, layer.bias])(values)
+    variables = [layer.kernel, layer.bias]
+    penalty = scope.penalty(variables)(values(variables))
     np.testing.assert_allclose(
         penalty, 0.5 * np.sum(layer.kernel.numpy() ** 2), rtol=1e-6
     )

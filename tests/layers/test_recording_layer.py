@@ -1,4 +1,3 @@
-import copy
 import threading
 
 import keras
@@ -7,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.layers import Dense, Recording, RecordingLayer, tap
+from keras_influence.layers import Dense, Recording, RecordingLayer, tapped
 from tests.cases.layers import assert_close
 
 
@@ -109,56 +108,66 @@ def test_other_threads_see_nothing(inputs):
 
 
 @pytest.fixture
-def tapped():
-    layer = keras.layers.Dense(3, name="head")
-    model = keras.Sequential([keras.Input((5,)), layer])
-    tap(layer)
-    return model
+def model():
+    head = keras.layers.Dense(3, name="head")
+    return keras.Sequential([keras.Input((5,)), head])
 
 
-def test_tap_records_the_tensors_that_the_network_uses(tapped, inputs):
-    tap(tapped.layers[-1])
+def test_tapped_records_the_tensors_that_the_network_uses(model, inputs):
+    head = model.layers[-1]
     x = tf.constant(inputs)
-    with Recording() as recording:
-        outputs = tapped(x)
+    # Replicas tap one layer at the same time.
+    with tapped(head), tapped(head), Recording() as recording:
+        outputs = model(x)
     (record,) = recording.records
-    assert record.layer is tapped.layers[-1]
+    assert record.layer is head
     assert record.outputs is outputs
     assert_close(record.inputs, inputs, 0.0)
 
 
-def test_tap_leaves_recording_layers_alone(inputs):
+def test_tapped_leaves_recording_layers_alone(inputs):
     layer = Dense(3)
-    tap(layer)
-    with Recording() as recording:
+    with tapped(layer), Recording() as recording:
         layer(inputs)
     assert len(recording.records) == 1
 
 
-def test_tapped_layer_trains(tapped, inputs):
-    before = tapped.get_weights()
-    tapped.compile("sgd", loss="mse")
-    tapped.fit(inputs, np.ones((4, 3)), verbose=0)
-    assert not np.array_equal(tapped.get_weights()[0], before[0])
-
-
-@pytest.mark.parametrize("way", ["save", "deepcopy", "clone"])
-def test_copies_of_a_tapped_layer_are_stock_layers(
-    tapped, inputs, way, tmp_path
-):
-    if way == "save":
-        tapped.save(tmp_path / "model.keras")
-        model = keras.models.load_model(tmp_path / "model.keras")
-    elif way == "deepcopy":
-        model = copy.deepcopy(tapped)
-    else:
-        model = keras.models.clone_model(tapped)
-        model.set_weights(tapped.get_weights())
-    assert_close(model(inputs), tapped(inputs), 1e-6)
+def test_a_tap_is_gone_when_its_context_ends(model, inputs):
+    head = model.layers[-1]
+    with pytest.raises(RuntimeError), tapped(head):
+        raise RuntimeError
+    assert "call" not in vars(head)
     with Recording() as recording:
         model(inputs)
     assert recording.records == []
-    tap(model.layers[-1])
-    with Recording() as recording:
+
+
+def test_a_call_of_the_users_own_comes_back(model, inputs):
+    head = model.layers[-1]
+    own = head.call = lambda x: 2.0 * keras.layers.Dense.call(head, x)
+    with tapped(head), Recording() as recording:
         model(inputs)
-    assert recording.records[0].layer is model.layers[-1]
+    assert len(recording.records) == 1
+    assert head.call is own
+
+
+def test_taps_of_threads_overlap(model, inputs):
+    head, counts = model.layers[-1], []
+    inside, outside = threading.Event(), threading.Event()
+
+    def short():
+        with tapped(head):
+            inside.set()
+        outside.set()
+
+    with tapped(head):
+        thread = threading.Thread(target=short)
+        thread.start()
+        assert inside.wait(10)
+        assert outside.wait(10)
+        with Recording() as recording:
+            model(inputs)
+        counts.append(len(recording.records))
+        thread.join()
+    assert counts == [1]
+    assert "call" not in vars(head)

@@ -42,9 +42,6 @@ INDEFINITE = np.diag([1.0, -2.0])
         (solvers.Nystrom(), GOOD, Reason.OK),
         (solvers.Nystrom(), INDEFINITE, Reason.NOT_POSITIVE_DEFINITE),
         (solvers.Nystrom(), NAN, Reason.NOT_FINITE),
-        (solvers.Unrolled(), GOOD, Reason.OK),
-        (solvers.Unrolled(learning_rate=2.0), GOOD, Reason.DIVERGED),
-        (solvers.Unrolled(), NAN, Reason.NOT_FINITE),
         (solvers.Identity(), NAN, Reason.OK),
     ],
     ids=lambda x: getattr(x, "name", type(x).__name__),
@@ -148,7 +145,6 @@ class Counting(solvers.DenseOperator):
         lambda **d: solvers.StochasticNeumann(5, 2, scale=10.0, **d),
         lambda **d: solvers.Arnoldi(3, 4, **d),
         lambda **d: solvers.Arnoldi(3, 99, **d),
-        lambda **d: solvers.Unrolled(3),
     ],
 )
 def test_products_are_counted(make, damping):

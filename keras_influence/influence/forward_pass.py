@@ -1,0 +1,124 @@
+"""One forward pass of a network, and running it again as a function."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.layers import Recording, tapped
+
+
+class NetworkState(NamedTuple):
+    """The values of a network's variables at one moment.
+
+    Args:
+        trainable: list of tensors, the trainable ones.
+        non_trainable: list of tensors, batch statistics and seeds.
+    """
+
+    trainable: list
+    non_trainable: list
+
+    @classmethod
+    def of(cls, network: keras.Model) -> "NetworkState":
+        """The present values."""
+        return cls(
+            values(network.trainable_variables),
+            values(network.non_trainable_variables),
+        )
+
+
+class ForwardPass(NamedTuple):
+    """A forward pass whose losses can still be differentiated.
+
+    Args:
+        recording: the `Recording` it ran in.
+        tape: a persistent `tf.GradientTape`.
+        losses: list with the unweighted losses, shape `(n,)`, of every term.
+        before: the `NetworkState` that it started from.
+    """
+
+    recording: Recording
+    tape: tf.GradientTape
+    losses: list
+    before: NetworkState
+
+
+class TrainingPass:
+    """Context in which a network runs, and its losses are differentiated.
+
+    Args:
+        network: a `keras.Model`.
+        layers: list of layers that record though they are stock ones.
+        again: boolean, whether the losses are differentiated once more than
+            training itself does. Defaults to `False`.
+    """
+
+    def __init__(self, network: keras.Model, layers: list, again: bool = False):
+        self.network = network
+        self.layers = layers
+        # The pass moves batch statistics and seeds.
+        self.before = NetworkState.of(network)
+        self.tape = tf.GradientTape(persistent=again)
+        self.recording = Recording()
+
+    def __enter__(self):
+        self.tape.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        self.tape.__exit__(*exception)
+
+    def __call__(self, x):
+        """Logits of `x`, in the dtype of the network's variables."""
+        with tapped(*self.layers), self.recording:
+            logits = self.network(x, training=True)
+        return ops.cast(logits, self.network.trainable_variables[0].dtype)
+
+    def differentiable(self, losses: list) -> ForwardPass:
+        """The pass with the losses that came of it."""
+        return ForwardPass(self.recording, self.tape, losses, self.before)
+
+
+class StatelessNetwork:
+    """A network as a function of the values of variables.
+
+    Nothing that a call would change (batch statistics, seeds) is changed, and
+    every call draws the same dropout masks.
+
+    Args:
+        network: a built `keras.Model`.
+        variables: list of its trainable variables that are in scope.
+        training: boolean, the mode of the calls.
+        state: the `NetworkState` of what is not in scope, or `None` for the
+            present one. Defaults to `None`.
+    """
+
+    def __init__(self, network, variables, training: bool, state=None):
+        self.network = network
+        self.variables = variables
+        self.training = training
+        self.state = state or NetworkState.of(network)
+        places = {id(v): i for i, v in enumerate(network.trainable_variables)}
+        self.places = [places[id(v)] for v in variables]
+
+    @property
+    def parameters(self) -> list:
+        """The values in scope, a list of tensors."""
+        return [self.state.trainable[place] for place in self.places]
+
+    def __call__(self, parameters: list, x):
+        """Logits of `x`, in float32 or more, with these values in scope."""
+        trainable = list(self.state.trainable)
+        for place, value in zip(self.places, parameters, strict=True):
+            trainable[place] = value
+        logits, _ = self.network.stateless_call(
+            trainable, self.state.non_trainable, x, training=self.training
+        )
+        return ops.cast(logits, parameters[0].dtype)
+
+
+def values(variables: list) -> list:
+    """The variables' values as tensors, in their own dtype."""
+    return [tf.convert_to_tensor(v.value) for v in variables]

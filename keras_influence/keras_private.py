@@ -1,0 +1,110 @@
+"""All that is used of Keras' private parts, hence `keras<3.16`.
+
+Keras has no public names for these; each says what would replace it.
+"""
+
+import keras
+import tensorflow as tf
+from keras.src.backend.tensorflow.trainer import reduce_per_replica
+
+
+def all_layers(model: keras.Model) -> list:
+    """Every layer of a model, nested ones too, itself included.
+
+    `keras.Model.layers` has the outermost only.
+    """
+    return list(model._flatten_layers())
+
+
+def step_on_data(model: keras.Model, step, jit_compile: bool):
+    """A training step as a function of a batch, compiled as Keras would.
+
+    `keras.Model.make_train_function` knows only `train_step(data)`.
+
+    Args:
+        model: a compiled model.
+        step: function from a batch, of one replica, to logs.
+        jit_compile: boolean, whether XLA compiles it.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def on_data(data):
+        strategy = model.distribute_strategy
+        logs = strategy.run(step, args=(data,))
+        return reduce_per_replica(logs, strategy, reduction="auto")
+
+    if model.run_eagerly:
+        return on_data
+    return tf.function(on_data, reduce_retracing=True, jit_compile=jit_compile)
+
+
+def steps_on_iterator(model: keras.Model, step):
+    """`steps_per_execution` steps as a function of an iterator.
+
+    As `step_on_data`, in the way of Keras' own `make_train_function`.
+    """
+    return model._make_function(step)
+
+
+def symbolic_build(model: keras.Model, iterator, data_batch) -> None:
+    """Builds a model under a strategy, on the batch of one replica.
+
+    Keras' own takes the mean of what the replicas have, which several workers
+    cannot do with dictionaries: keras-team/keras#20585.
+    """
+    if model._distribute_strategy is None:
+        return
+    strategy = model.distribute_strategy
+    if iterator is not None:
+        for _, _, batches in iterator:
+            data_batch = next(batches)
+            break
+    data_batch = keras.tree.map_structure(
+        lambda part: strategy.experimental_local_results(part)[0], data_batch
+    )
+    with strategy.scope():
+        model._symbolic_build(data_batch=data_batch)
+
+
+def reducible(strategy: tf.distribute.Strategy, logs: dict) -> dict:
+    """The logs of a step in the shape that Keras can reduce.
+
+    Over several workers it takes the mean along axis 0: keras-team/keras#20585.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return logs
+    return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
+
+
+def batches_seen(optimizer: keras.optimizers.Optimizer) -> tuple[int, int]:
+    """How often an optimizer was applied, and how many times make a step.
+
+    `iterations` does not count the batches whose gradients it accumulated.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    accumulated = optimizer.gradient_accumulation_steps or 1
+    return int(optimizer._iterations.numpy()), accumulated
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
+    """The metric `loss` of a compiled model, which `train_step` updates."""
+    return model._loss_tracker
+
+
+def variable_place(optimizer: keras.optimizers.Optimizer, variable) -> int:
+    """The place of a variable among those that an optimizer was built on."""
+    return optimizer._get_variable_index(variable)
+
+
+def own_statistics(network: keras.Model) -> list:
+    """What the layers of a network keep track of, such as batch statistics.
+
+    `non_trainable_variables` has the kernels of frozen layers too.
+    """
+    return [
+        variable
+        for layer in all_layers(network)
+        if layer.trainable
+        for variable in layer._non_trainable_variables
+        if "float" in variable.dtype
+    ]
