@@ -142,7 +142,11 @@ def semi_supervised(
     _check_drawn("labeled_view", spec["labeled"][0], batch_size)
     for name, view in spec["unlabeled"]["views"].items():
         _check_drawn(f"view {name!r}", view, unlabeled_size)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    # What repeats in here hides it from `fit`.
+    endless = tf.data.experimental.assert_cardinality(
+        tf.data.INFINITE_CARDINALITY
+    )
+    return dataset.prefetch(tf.data.AUTOTUNE).apply(endless)
 
 
 def _unlabeled_size(batch_size, ratio):

@@ -1,15 +1,86 @@
+"""What a user chose for an `InfluenceModel`, and what does not fit together."""
+
+import keras
+import tensorflow as tf
+
 from keras_influence.influence.influence import Influence
+from keras_influence.influence.unrolled import Unrolled
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.optimizers import RowOptimizer
+from keras_influence.weighting import (
+    ExampleWeights,
+    MeanBudget,
+    PredictedWeights,
+    Weighting,
+    WeightNetwork,
+)
 
 
-def check_choices(unlabeled_loss, weight_optimizer, influence) -> None:
-    """Raises unless `compile` was given what it can learn weights with.
+def check_network(network) -> None:
+    """Raises unless `network` is a Keras model."""
+    if not isinstance(network, keras.Model):
+        raise ValueError(
+            "Argument `network` must be a `keras.Model`. Received: "
+            f"network={network!r} of type {type(network)}"
+        )
+
+
+def weighting(
+    num_unlabeled: int | None,
+    initial_weight: float | None,
+    max_weight: float | None,
+    weight_network: WeightNetwork | str | None,
+    mean_weight: float | None,
+    own: Weighting | None,
+) -> Weighting:
+    """The `Weighting` that arguments of `InfluenceModel` ask for."""
+    if own is not None:
+        _check_own(own, num_unlabeled, initial_weight)
+        return own if mean_weight is None else MeanBudget(own, mean_weight)
+    named = isinstance(weight_network, str)
+    if named and weight_network == "recommended":
+        weight_network = WeightNetwork()
+    elif weight_network is not None and not isinstance(
+        weight_network, WeightNetwork
+    ):
+        raise ValueError(
+            "Argument `weight_network` must be 'recommended', a "
+            "`keras_influence.WeightNetwork` or None; a "
+            "`keras_influence.Weighting` is given as `weighting`. Received: "
+            f"weight_network={weight_network!r}"
+        )
+    start = 1.0 if initial_weight is None else initial_weight
+    if weight_network is None:
+        weights = ExampleWeights(num_unlabeled, start, max_weight)
+    else:
+        weights = PredictedWeights(
+            weight_network, num_unlabeled, start, max_weight
+        )
+    return weights if mean_weight is None else MeanBudget(weights, mean_weight)
+
+
+def _check_own(own, num_unlabeled, initial_weight):
+    if not isinstance(own, Weighting):
+        raise ValueError(
+            "Argument `weighting` must be a `keras_influence.Weighting`. "
+            f"Received: weighting={own!r}"
+        )
+    if num_unlabeled is not None or initial_weight is not None:
+        raise ValueError(
+            "Argument `weighting` stands in place of `num_unlabeled` and "
+            "`initial_weight`: leave them out. Received: "
+            f"num_unlabeled={num_unlabeled!r}, "
+            f"initial_weight={initial_weight!r}"
+        )
+
+
+def check_losses(unlabeled_loss, arguments: dict, on_nonfinite: str) -> None:
+    """Raises unless `compile` was given losses that it can honour.
 
     Args:
         unlabeled_loss: an `UnlabeledLoss`.
-        weight_optimizer: a `RowOptimizer`.
-        influence: an `Influence`.
+        arguments: dictionary, the further arguments of `keras.Model.compile`.
+        on_nonfinite: `"skip"` or `"raise"`.
     """
     if not isinstance(unlabeled_loss, UnlabeledLoss):
         raise ValueError(
@@ -17,6 +88,28 @@ def check_choices(unlabeled_loss, weight_optimizer, influence) -> None:
             "`keras_influence.losses.UnlabeledLoss`. Received: "
             f"unlabeled_loss={unlabeled_loss!r}"
         )
+    if arguments.get("loss_weights") is not None:
+        raise ValueError(
+            "Argument `loss_weights` is not taken: the labelled loss counts "
+            "by 1, the unlabelled one by the examples' weights. Scale "
+            "`initial_weight`, or the loss itself. Received: "
+            f"loss_weights={arguments['loss_weights']!r}"
+        )
+    if on_nonfinite not in ("skip", "raise"):
+        raise ValueError(
+            "Argument `on_nonfinite` must be 'skip' or 'raise'. "
+            f"Received: on_nonfinite={on_nonfinite!r}"
+        )
+
+
+def check_learning(weight_optimizer, influence, weighting: Weighting) -> None:
+    """Raises unless `compile` was given what can learn these weights.
+
+    Args:
+        weight_optimizer: a `RowOptimizer`.
+        influence: an `Influence` or `Unrolled`.
+        weighting: the model's `Weighting`.
+    """
     if not isinstance(weight_optimizer, RowOptimizer):
         raise ValueError(
             "Argument `weight_optimizer` must be a "
@@ -24,8 +117,84 @@ def check_choices(unlabeled_loss, weight_optimizer, influence) -> None:
             "other optimizers move the weights of examples that are not "
             f"in the batch. Received: weight_optimizer={weight_optimizer!r}"
         )
-    if not isinstance(influence, Influence):
+    if not isinstance(influence, (Influence, Unrolled)):
         raise ValueError(
-            "Argument `influence` must be a `keras_influence.Influence`. "
-            f"Received: influence={influence!r}"
+            "Argument `influence` must be a `keras_influence.Influence` or "
+            f"`keras_influence.Unrolled`. Received: influence={influence!r}"
         )
+    if influence.steps and weighting.signals:
+        raise ValueError(
+            "`Unrolled` moves the weights of past batches, which must depend "
+            "on nothing but the ids: take `weight_network=None` and no "
+            "`mean_weight`, or another influence. Received: "
+            f"influence={influence!r}, weights by {list(weighting.signals)}"
+        )
+
+
+def set_bounds(weight_optimizer: RowOptimizer, weighting: Weighting) -> None:
+    """Gives the optimizer the weights' bounds, unless the user gave some.
+
+    Raises:
+        ValueError: if the user's are wider.
+    """
+    given, own = weight_optimizer.bounds, weighting.bounds
+    if given is None:
+        weight_optimizer.bounds = own
+    elif own is not None and not (own[0] <= given[0] < given[1] <= own[1]):
+        raise ValueError(
+            "Argument `weight_optimizer` has bounds outside those of a weight, "
+            f"{own}: make the model with another `max_weight`, or leave "
+            f"`bounds` out. Received: bounds={given}"
+        )
+
+
+def check_fit(model, x, y, arguments: dict) -> None:
+    """Raises where `fit` cannot do what its arguments ask for.
+
+    Args:
+        model: the `InfluenceModel`.
+        x: argument of `fit`.
+        y: argument of `fit`.
+        arguments: dictionary, the others.
+    """
+    if not model.compiled:
+        raise ValueError(
+            "Call `compile()` before `fit()`. A model that was loaded with "
+            "`compile=False` has no losses and optimizers yet."
+        )
+    if model.schedule.learns and model.validation_set is None:
+        raise ValueError(
+            "Learning the weights needs a validation set to judge them "
+            "by. Pass `validation_set=(x, y)` to `compile()` or, after "
+            "loading a model, set `model.validation_set = (x, y)`; "
+            "`inner_steps=None` keeps the weights constant."
+        )
+    for name, remedy in _REFUSED.items():
+        given = y if name == "y" else arguments.get(name)
+        if given is not None and not (name == "validation_split" and not given):
+            raise ValueError(
+                f"Argument `{name}` of `fit()` is not taken: {remedy}. "
+                f"Received: {name} of type {type(given).__name__}"
+            )
+    endless = isinstance(x, tf.data.Dataset) and (
+        x.cardinality() == tf.data.INFINITE_CARDINALITY
+    )
+    if endless and arguments.get("steps_per_epoch") is None:
+        raise ValueError(
+            "Argument `steps_per_epoch` must be an integer: the data set has "
+            "no end, and neither would the first epoch. Received: "
+            "steps_per_epoch=None"
+        )
+
+
+_REFUSED = {
+    "y": "the labels are in the data set, as "
+    "`keras_influence.data.semi_supervised` makes it",
+    "sample_weight": "give `labeled=(x, y, sample_weight)` to "
+    "`keras_influence.data.semi_supervised`",
+    "class_weight": "give each labelled example the weight of its class, as "
+    "`labeled=(x, y, sample_weight)` to `keras_influence.data.semi_supervised`",
+    "batch_size": "it is an argument of `keras_influence.data.semi_supervised`",
+    "validation_split": "split with `keras_influence.data.split`, and pass "
+    "`validation_data`",
+}

@@ -1,7 +1,8 @@
-"""Settings of `InfluenceModel.compile` that belong together."""
+"""Settings of an `InfluenceModel` that belong together."""
 
 from keras_influence.influence.influence import Influence
 from keras_influence.optimizers import Evidence, MAdam
+from keras_influence.weighting import WeightNetwork
 
 PRESETS = {
     "recommended": lambda: {
@@ -21,41 +22,53 @@ PRESETS = {
     },
 }
 
+MODELS = {
+    "recommended": lambda: {"weight_network": WeightNetwork()},
+    "single_weights": lambda: {"weight_network": None},
+    "paper": lambda: {
+        "weight_network": None,
+        "initial_weight": 1.0,
+        "max_weight": None,
+    },
+}
 
-def preset(name: str, **overrides) -> dict:
-    """Arguments of `InfluenceModel.compile` for how the weights are learned.
 
-    `"recommended"` is what did best in `benchmarks/effect.py`, for an
-    `InfluenceModel` with `weight_network=WeightNetwork()` and
-    `initial_weight=0.1` for given labels, 1 for pseudo-labels.
-    `"single_weights"` is for one without a weight network; let its weights
-    start at the constant weight that you would take. Use every trusted label
-    twice with both: pass all of them as the labelled data and as
-    `validation_set`.
+def preset(name: str, of: str = "compile", **overrides) -> dict:
+    """Arguments that say how the weights are learned.
+
+    `"recommended"` is what did best in `benchmarks/effect.py`, and what an
+    `InfluenceModel` does of its own accord. `"single_weights"` learns one
+    number for every example; let the weights start at the constant weight
+    that you would take. Use every trusted label twice with both: pass all of
+    them as the labelled data and as `validation_set`. `"paper"` is exact.
 
     Args:
         name: `"recommended"`, `"single_weights"` or `"paper"`.
+        of: `"compile"` for arguments of `InfluenceModel.compile`, `"model"`
+            for those of `InfluenceModel` itself. Defaults to `"compile"`.
         **overrides: arguments to set otherwise.
 
     Returns:
-        A dictionary with `influence`, `weight_optimizer` and `inner_steps`.
+        A dictionary with `influence`, `weight_optimizer` and `inner_steps`, or
+        with `weight_network` and what goes with it.
 
     Raises:
-        ValueError: if `name` is unknown.
+        ValueError: if `name` or `of` is unknown.
 
     Example:
 
     >>> preset("recommended")["inner_steps"]
     2
-    >>> preset("paper", inner_steps=10)["inner_steps"]
-    10
+    >>> preset("paper", of="model")
+    {'weight_network': None, 'initial_weight': 1.0, 'max_weight': None}
 
     Reference: section 4 and appendix D of "Not All Unlabeled Data are Equal"
     for `"paper"`.
     """
-    if name not in PRESETS:
+    presets = {"compile": PRESETS, "model": MODELS}
+    if of not in presets or name not in presets[of]:
         raise ValueError(
-            f"Argument `name` must be one of {list(PRESETS)}. "
-            f"Received: name={name!r}"
+            f"Argument `name` must be one of {list(PRESETS)}, and `of` one of "
+            f"{list(presets)}. Received: name={name!r}, of={of!r}"
         )
-    return {**PRESETS[name](), **overrides}
+    return {**presets[of][name](), **overrides}

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -69,6 +71,13 @@ class StepBuffer(keras.layers.Layer):
 
     def load_own_variables(self, store):
         """Loads a history that may not have seen a step yet."""
+        if not store.keys():
+            warnings.warn(
+                "The file has no past steps, as of version 0.1: they are "
+                "collected anew.",
+                stacklevel=2,
+            )
+            return
         if not self.slots:
             # Keras numbers the variables; the first one is the count.
             saved = [store[str(i)] for i in range(1, len(store.keys()))]

@@ -3,6 +3,8 @@ from typing import NamedTuple
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.weighting import Examples
+
 
 class TrainingLoss(NamedTuple):
     """`L_S + Σ_u mask_u λ_u l_u` of one batch, and its parts.
@@ -11,7 +13,7 @@ class TrainingLoss(NamedTuple):
         labeled: scalar tensor, the labelled loss.
         unlabeled: scalar tensor, the weighted loss of the unlabelled examples.
         logits: tensor `(labeled_size, units)`, of the labelled examples.
-        mask: tensor of shape `(unlabeled_size,)`.
+        examples: the `Examples` of the unlabelled data.
         weights: tensor of shape `(unlabeled_size,)`, `λ`.
         parts: list of the labelled and the unlabelled examples' losses.
         factors: pair of tensors, the factor of every labelled and of every
@@ -21,21 +23,25 @@ class TrainingLoss(NamedTuple):
     labeled: tf.Tensor
     unlabeled: tf.Tensor
     logits: tf.Tensor
-    mask: tf.Tensor
+    examples: Examples
     weights: tf.Tensor
     parts: list
     factors: tuple
 
 
-def training_loss(batch, logits, loss, unlabeled_loss, weigh, step):
+def training_loss(
+    batch, logits, features, loss, unlabeled_loss, weighting, step
+) -> TrainingLoss:
     """The `TrainingLoss` of one batch, without the regularisers.
 
     Args:
         batch: the `Batch`.
         logits: tensor with the logits of all its rows.
+        features: tensor with what enters the last layer for all its rows, or
+            `None` where the weights do not depend on it.
         loss: the labelled loss, a `PerExampleLoss`.
         unlabeled_loss: an `UnlabeledLoss`.
-        weigh: the `BatchWeights`.
+        weighting: the `Weighting`.
         step: integer scalar tensor, the training step.
     """
     labeled_logits, views = batch.split(logits)
@@ -46,16 +52,24 @@ def training_loss(batch, logits, loss, unlabeled_loss, weigh, step):
         labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
     labeled_losses = loss(batch.y, labeled_logits)
     unlabeled_losses, mask = unlabeled_loss(views, batch.label, step)
+    # The view that gives pseudo-labels, or the only one.
     view = (unlabeled_loss.views or tuple(views))[0]
-    weights = weigh(views, unlabeled_losses, mask, view)
-    weights = ops.stop_gradient(ops.cast(weights, mask.dtype))
+    examples = Examples(
+        index=batch.index,
+        losses=unlabeled_losses,
+        logits=views,
+        prediction=views[view],
+        mask=mask,
+        features=None if features is None else batch.split(features)[1][view],
+    )
+    weights = ops.stop_gradient(ops.cast(weighting(examples), mask.dtype))
     # The mean runs over all unlabelled examples, masked ones included.
     factors = mask * weights / ops.cast(batch.unlabeled_size, mask.dtype)
     return TrainingLoss(
         labeled=ops.sum(labeled_factors * labeled_losses),
         unlabeled=ops.sum(factors * unlabeled_losses),
         logits=labeled_logits,
-        mask=mask,
+        examples=examples,
         weights=weights,
         parts=[labeled_losses, unlabeled_losses],
         factors=(labeled_factors, factors),

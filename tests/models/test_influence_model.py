@@ -342,7 +342,8 @@ def test_progress_and_metrics():
     model = compiled(metrics=["accuracy"])
     shown = {"labeled_loss", "unlabeled_loss", "mask_rate", "weight_mean"}
     shown |= {"weight_std", "hypergradient_norm", "solver_residual"}
-    shown |= {"updates_skipped", "loss", "accuracy"}
+    shown |= {"steps_skipped", "updates_skipped", "skipped_not_finite"}
+    shown |= {"skipped_indefinite", "skipped_diverged", "loss", "accuracy"}
     logs = fit(model, 3, validation_data=draw(8, 5))
     assert set(logs) == shown | {"val_loss", "val_accuracy"}
     assert logs["mask_rate"] == 1.0

@@ -20,9 +20,8 @@ def test_presets_compile_and_learn(name):
     y[::2] = (y[::2] + 1) % CLASSES
     labeled = draw(12, 0, noise=0.2)
     keras.utils.set_random_seed(0)
-    made = {}
-    if name == "recommended":
-        made = {"weight_network": ki.WeightNetwork(), "initial_weight": 0.1}
+    made = {"initial_weight": 1.0} if name == "single_weights" else {}
+    made |= ki.preset(name, of="model")
     model = ki.InfluenceModel(linear_network(), UNLABELED, **made)
     model.compile(
         optimizer="sgd",
@@ -43,6 +42,59 @@ def test_presets_compile_and_learn(name):
     assert np.isfinite(weights).all()
 
 
-def test_unknown_preset():
+def test_what_is_left_out_is_recommended():
+    """Bit for bit what the preset does by name."""
+    weights = []
+    for named in (False, True):
+        keras.utils.set_random_seed(0)
+        built, of_model, of_compile = linear_network(), {}, {}
+        if named:
+            of_model = ki.preset("recommended", of="model", initial_weight=0.1)
+            of_compile = ki.preset("recommended")
+        model = ki.InfluenceModel(built, UNLABELED, **of_model)
+        model.compile(
+            loss=LOSS,
+            unlabeled_loss=ki.losses.GivenLabels(),
+            validation_set=draw(12, 0),
+            **of_compile,
+        )
+        fit(model, 6, data())
+        weights.append(model.example_weights)
+    np.testing.assert_array_equal(*weights)
+    assert np.ptp(weights[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("unlabeled_loss", "start"),
+    [(ki.losses.GivenLabels(), 0.1), (ki.losses.PseudoLabel(), 1.0)],
+)
+@pytest.mark.parametrize("weight_network", ["recommended", None])
+@pytest.mark.parametrize("mean_weight", [None, 0.5])
+def test_weights_start_where_the_loss_says(
+    unlabeled_loss, start, weight_network, mean_weight
+):
+    model = ki.InfluenceModel(
+        linear_network(),
+        UNLABELED,
+        weight_network=weight_network,
+        mean_weight=mean_weight,
+    )
+    model.compile(loss=LOSS, unlabeled_loss=unlabeled_loss)
+    np.testing.assert_allclose(model.example_weights, start)
+    copy = ki.InfluenceModel.from_config(model.get_config())
+    np.testing.assert_allclose(copy.example_weights, start)
+
+
+def test_papers_settings_are_exact():
+    arguments = ki.preset("paper")
+    assert repr(arguments["weight_optimizer"]) == "MAdam()"
+    assert arguments["inner_steps"] == 100
+    assert arguments["influence"].parameters == "last_layer"
+    assert arguments["influence"].curvature == "hessian"
+    assert isinstance(arguments["influence"].solver, ki.solvers.Exact)
+
+
+@pytest.mark.parametrize("arguments", [("best",), ("paper", "fit")])
+def test_unknown_preset(arguments):
     with pytest.raises(ValueError, match="`name` must be one of"):
-        ki.preset("best")
+        ki.preset(*arguments)

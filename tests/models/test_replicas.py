@@ -9,7 +9,8 @@ tf.config.set_logical_device_configuration(
     [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras_influence as ki
 from tests.cases.models import (
-    UNLABELED, compiled, data, draw, fit, linear_network, network)
+    UNLABELED, compiled, data, draw, fit, linear_network, network,
+    quiet_network)
 
 def train(strategy, build, learning_rate, steps, **arguments):
     with strategy.scope():
@@ -59,6 +60,33 @@ assert np.ptp(model.example_weights) > 0.01
 for variable in model.weighting.weights:
     copies = two.experimental_local_results(variable.value)
     np.testing.assert_array_equal(*copies, err_msg=variable.path)
+
+# The same global batches and one solution: the same weights, of any kind.
+def learn(strategy, kind):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = compiled(
+            quiet_network(), initial_weight=0.5,
+            optimizer=keras.optimizers.SGD(0.1, momentum=0.9), **kind())
+    logs = fit(model, 12)
+    return model, logs
+
+for kind in (
+    lambda: {"weight_optimizer": ki.optimizers.MAdam(0.05)},
+    lambda: {"weight_optimizer": ki.optimizers.Evidence()},
+    lambda: {"weight_network": ki.WeightNetwork()},
+    lambda: {"influence": ki.Influence.preset(
+        "larsen", parameters="last_layer")},
+):
+    single, logs = learn(one, kind)
+    double, more = learn(two, kind)
+    assert np.ptp(single.example_weights) > 0.01
+    np.testing.assert_allclose(
+        double.example_weights, single.example_weights, atol=1e-5)
+    for a, b in zip(single.network.weights, double.network.weights):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    for name in ("hypergradient_norm", "weight_mean", "loss"):
+        np.testing.assert_allclose(logs[name], more[name], rtol=1e-4)
 print("same")
 """
 

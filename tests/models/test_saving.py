@@ -1,3 +1,5 @@
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -140,3 +142,25 @@ def test_backup_and_restore(tmp_path):
     # The second epoch was not finished.
     fit(resumed, 3, data(start_step=3), epochs=3, callbacks=[backup])
     assert_same(state(whole), state(resumed))
+
+
+SAVED_BY_0_1 = pathlib.Path(__file__).parent / "saved"
+
+
+def test_single_weights_that_version_0_1_saved():
+    path = SAVED_BY_0_1 / "single_by_0_1.keras"
+    with pytest.warns(UserWarning, match="no past steps"):
+        model = keras.models.load_model(path)
+    np.testing.assert_allclose(model.example_weights[0], 0.8762762, rtol=1e-6)
+    assert repr(model.influence) == "Unrolled(parameters='last_layer')"
+    assert repr(model.weight_optimizer).startswith("MAdam(learning_rate=")
+    assert model.optimizer.iterations == 8
+    labeled, unlabeled = ((x, y % 2) for x, y in (draw(8, 0), draw(24, 1)))
+    model.validation_set = labeled
+    fit(model, 2, data(labeled=labeled, unlabeled=unlabeled))
+    assert np.isfinite(model.example_weights).all()
+
+
+def test_predicted_weights_that_version_0_1_saved():
+    with pytest.raises(ValueError, match=r"version 0\.1 .* load it there"):
+        keras.models.load_model(SAVED_BY_0_1 / "predicted_by_0_1.keras")

@@ -72,16 +72,18 @@ def test_unrolled_is_differentiation_through_stored_steps(parameters, kept):
     steps = list(batches(count + 1))
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(CLASSES)])
     model = ki.InfluenceModel(
-        network, num_unlabeled=5 * len(steps), max_weight=None
+        network,
+        num_unlabeled=5 * len(steps),
+        initial_weight=1.0,
+        max_weight=None,
+        weight_network=None,
     )
     model.compile(
         optimizer=keras.optimizers.SGD(RATE),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         unlabeled_loss=ki.losses.GivenLabels(),
         weight_optimizer=Collect(1.0),
-        influence=ki.Influence(
-            parameters, solver=ki.solvers.Unrolled(kept, learning_rate=RATE)
-        ),
+        influence=ki.Unrolled(kept, RATE, parameters),
         validation_set=validation,
         inner_steps=count + 1,
     )
@@ -105,12 +107,15 @@ def test_unrolled_is_differentiation_through_stored_steps(parameters, kept):
 def small(steps):
     """A model that has trained for some steps of one stream."""
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(CLASSES)])
-    model = ki.InfluenceModel(network, num_unlabeled=20)
+    model = ki.InfluenceModel(
+        network, num_unlabeled=20, weight_network=None, initial_weight=1.0
+    )
     model.compile(
         optimizer=keras.optimizers.SGD(RATE, momentum=0.9),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         unlabeled_loss=ki.losses.GivenLabels(),
-        influence=ki.Influence(solver=ki.solvers.Unrolled(3, RATE)),
+        weight_optimizer=ki.optimizers.MAdam(0.01),
+        influence=ki.Unrolled(3, RATE, "last_layer"),
         validation_set=data(7, 2),
         inner_steps=2,
     )
@@ -139,14 +144,14 @@ def test_stored_steps_are_saved(tmp_path):
 
 def test_a_step_that_diverges_is_skipped():
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(CLASSES)])
-    model = ki.InfluenceModel(network, num_unlabeled=20)
+    model = ki.InfluenceModel(
+        network, num_unlabeled=20, weight_network=None, initial_weight=1.0
+    )
     model.compile(
         optimizer=keras.optimizers.SGD(RATE),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         unlabeled_loss=ki.losses.GivenLabels(),
-        influence=ki.Influence(
-            solver=ki.solvers.Unrolled(3, learning_rate=100.0)
-        ),
+        influence=ki.Unrolled(3, 100.0, "last_layer"),
         validation_set=data(7, 2),
         inner_steps=4,
     )

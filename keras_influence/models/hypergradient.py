@@ -1,0 +1,175 @@
+"""Eq. 6 for the batch of one training step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_influence import replicas
+from keras_influence.influence.forward_pass import ForwardPass, NetworkState
+from keras_influence.influence.objective import Objective, Term
+from keras_influence.models.batch import Batch
+from keras_influence.models.step_buffer import StepBuffer
+from keras_influence.replicas import of_all_replicas, of_this_replica
+from keras_influence.solvers import Solution
+
+
+class Step(NamedTuple):
+    """What the influence needs of a training step.
+
+    Args:
+        batch: the `Batch`.
+        forward_pass: the `ForwardPass` over its rows.
+        factors: pair of tensors, the factors of the labelled and of the
+            unlabelled losses in the training loss.
+        mask: tensor of shape `(unlabeled_size,)`.
+    """
+
+    batch: Batch
+    forward_pass: ForwardPass
+    factors: tuple
+    mask: tf.Tensor
+
+
+def inner_objective(
+    scope, step: Step, loss: Callable, unlabeled_loss: Callable
+) -> Objective:
+    """The training loss of a step's rows, as a function of the scope.
+
+    Where the network is not differentiated through, of the rows of all
+    replicas, so that each finds the same solution.
+
+    Args:
+        scope: a `LastLayerScope` or `VariablesScope`.
+        step: the `Step`.
+        loss: the labelled loss, a `PerExampleLoss`.
+        unlabeled_loss: function from a dictionary of logits and the given
+            labels to one loss an unlabelled example.
+    """
+    batch = step.batch
+    together, share = of_all_replicas, 1 / replicas.count()
+    if scope.is_deep:
+        together, share = _unchanged, 1
+    y, *factors = together(batch.y, *step.factors)
+    label = None if batch.label is None else together(batch.label)[0]
+
+    def over_views(logits):
+        views = tf.unstack(logits, axis=1)
+        return unlabeled_loss(dict(zip(batch.views, views, strict=True)), label)
+
+    terms = [
+        Term.of_labels(loss, y, share * factors[0]),
+        Term(over_views, share * factors[1]),
+    ]
+    return scope.objective(
+        batch.inputs(),
+        terms,
+        lambda rows: together(*batch.stack(rows)),
+        forward_pass=step.forward_pass,
+    )
+
+
+def _unchanged(*parts) -> list:
+    # Derivatives go through what is stacked, which no collective can be in.
+    return list(parts)
+
+
+def outer_objective(scope, x, y, loss: Callable) -> Objective:
+    """The mean loss of validation examples, as a function of the scope.
+
+    Args:
+        scope: as of `inner_objective`.
+        x: nest of tensors, the drawn inputs.
+        y: tensor, their labels.
+        loss: function from labels and logits to one value an example.
+    """
+    size = ops.shape(y)[0]
+    mean = ops.ones((size,), "float64") / ops.cast(size, "float64")
+    return scope.objective(x, [Term.of_labels(loss, y, mean)], penalty_share=0)
+
+
+def stored_step(scope, step: Step) -> dict:
+    """What a `StepBuffer` keeps of a step of a `VariablesScope`."""
+    batch = {k: v for k, v in vars(step.batch).items() if v is not None}
+    before = step.forward_pass.before
+    return {
+        "theta": [before.trainable[i] for i in scope.places],
+        "batch": keras.tree.map_structure(tf.convert_to_tensor, batch),
+        "factors": step.factors,
+        "mask": step.mask,
+    }
+
+
+def past_steps(scope, buffer: StepBuffer, present: Step) -> list[Step]:
+    """The steps in a buffer, the latest first; empty places are masked.
+
+    Batch statistics and seeds are taken as they are now.
+    """
+    buffer.prepare(stored_step(scope, present))
+    return [
+        _past_step(scope, buffer, present, back)
+        for back in range(buffer.length)
+    ]
+
+
+def _past_step(scope, buffer, present, back):
+    stored = buffer.recent(back)
+    before = present.forward_pass.before
+    trainable = list(before.trainable)
+    for place, theta in zip(scope.places, stored["theta"], strict=True):
+        trainable[place] = theta
+    state = NetworkState(trainable, before.non_trainable)
+    absent = {"sample_weight": None, "label": None}
+    return Step(
+        batch=Batch(**{**absent, **stored["batch"]}),
+        forward_pass=ForwardPass(None, None, [], state),
+        factors=stored["factors"],
+        mask=ops.where(buffer.holds(back), stored["mask"], 0.0),
+    )
+
+
+class Hypergradient(NamedTuple):
+    """`d L(V) / d λ_u` of the examples of some steps.
+
+    Args:
+        index: integer tensor of shape `(n,)`, their ids.
+        derivatives: tensor of shape `(n,)`.
+        norm: scalar tensor, the derivatives' norm, of all replicas together
+            where they share one solution.
+        solution: the `Solution`.
+    """
+
+    index: tf.Tensor
+    derivatives: tf.Tensor
+    norm: tf.Tensor
+    solution: Solution
+
+
+def hypergradient(
+    influence, scope, inner: list, outer, steps: list
+) -> Hypergradient:
+    """Eq. 6 for the examples of some steps.
+
+    Args:
+        influence: an `Influence` or `Unrolled`.
+        scope: the scope of the objectives.
+        inner: list with the inner objective of every step.
+        outer: the outer objective.
+        steps: the list of `Step`s.
+    """
+    scores, solution = influence.step_scores(inner, outer)
+    index = ops.concatenate([step.batch.index for step in steps])
+    derivatives, squares = [], 0.0
+    for step, terms in zip(steps, scores, strict=True):
+        mask = step.mask if scope.is_deep else of_all_replicas(step.mask)[0]
+        # Not a product: what is masked may be infinite.
+        of_step = ops.where(mask > 0, mask * terms[-1], 0.0)
+        squares += ops.sum(of_step**2)
+        if not scope.is_deep:
+            of_step = of_this_replica(of_step, ops.shape(step.mask)[0])
+        derivatives.append(of_step)
+    return Hypergradient(
+        index, ops.concatenate(derivatives), ops.sqrt(squares), solution
+    )

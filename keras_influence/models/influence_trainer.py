@@ -1,0 +1,177 @@
+import dataclasses
+
+import keras
+from keras import ops
+
+from keras_influence.influence.forward_pass import TrainingPass
+from keras_influence.keras_private import (
+    loss_tracker,
+    reducible,
+    symbolic_build,
+)
+from keras_influence.models.batch import Batch
+from keras_influence.models.hypergradient import (
+    Step,
+    hypergradient,
+    inner_objective,
+    outer_objective,
+    past_steps,
+    stored_step,
+)
+from keras_influence.models.nonfinite import (
+    Statistics,
+    all_finite,
+    zero_unless,
+)
+from keras_influence.models.train_function import TrainFunction
+from keras_influence.models.training_loss import training_loss
+from keras_influence.solvers import Reason
+
+
+class InfluenceTrainer:
+    """The steps of an `InfluenceModel`, as Keras has a trainer in its models.
+
+    Reference: algorithm 1 of "Not All Unlabeled Data are Equal".
+    """
+
+    def make_train_function(self, force=False):
+        """Two compiled steps, with and without an update of the weights."""
+        if self.train_function is None or force:
+            self.train_function = TrainFunction(self)
+        return self.train_function
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        symbolic_build(self, iterator, data_batch)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        # Under a strategy Keras calls the model on a batch, to build it.
+        if isinstance(data_batch, dict):
+            data_batch = data_batch["labeled"]
+        super()._symbolic_build(iterator, data_batch)
+
+    def train_step(self, data, updates: bool = False):
+        """One step of the network and, if `updates`, of the weights.
+
+        Args:
+            data: an element of `keras_influence.data.semi_supervised`.
+            updates: boolean, whether the weights move. Defaults to `False`.
+        """
+        batch = self._checked(Batch.from_data(data))
+        statistics = Statistics(self.network)
+        again = updates or self.past_steps is not None
+        forward = TrainingPass(self.network, [self._head.layer], again)
+        with forward:
+            logits = forward(batch.inputs())
+            losses = self._training_loss(batch, logits, forward)
+            total = losses.labeled + losses.unlabeled
+            total += sum(ops.cast(p, total.dtype) for p in self.network.losses)
+            replicas = self.distribute_strategy.num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(total / replicas)
+        gradients = forward.tape.gradient(scaled, self.trainable_variables)
+        finite = all_finite(total, gradients)
+        step = Step(
+            batch=batch,
+            forward_pass=forward.differentiable(losses.parts),
+            factors=losses.factors,
+            mask=losses.examples.mask,
+        )
+        if updates:
+            self._update_weights(step, losses, all_finite(total, []))
+        if self.past_steps is not None:
+            self.past_steps.push(stored_step(self._scope(), step))
+        self._move_network(gradients, finite)
+        statistics.restore_unless(finite)
+        self.weighting.after_step(losses.examples, losses.weights)
+        return self._logs(batch, losses, total, finite)
+
+    def _checked(self, batch):
+        if self._head is None:
+            self._prepare(batch.x)
+        index = self.weighting.assert_in_range(batch.index)
+        y = self.per_example_loss.assert_in_range(batch.y, self._head.classes)
+        return dataclasses.replace(batch, index=index, y=y)
+
+    def _training_loss(self, batch, logits, forward):
+        features = None
+        if "features" in self.weighting.signals:
+            features = self._head.features(forward.recording)
+        return training_loss(
+            batch=batch,
+            logits=logits,
+            features=features,
+            loss=self.per_example_loss,
+            unlabeled_loss=self.unlabeled_loss,
+            weighting=self.weighting,
+            step=self.optimizer.iterations,
+        )
+
+    def _scope(self):
+        return self.influence.scope(self.network, self._head)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether the influence differentiates through the network."""
+        return (
+            self.influence.parameters != "last_layer"
+            or self.past_steps is not None
+        )
+
+    def _unlabeled_losses(self, logits, label):
+        return self.unlabeled_loss(logits, label, self.optimizer.iterations)[0]
+
+    def _update_weights(self, step, losses, finite):
+        """Eq. 6 for the batch, and one step of its weights."""
+        scope, steps = self._scope(), [step]
+        if self.past_steps is not None:
+            steps = past_steps(scope, self.past_steps, step)
+        loss, unlabeled_loss = self.per_example_loss, self._unlabeled_losses
+        inner = [inner_objective(scope, s, loss, unlabeled_loss) for s in steps]
+        x, y = self.validation_set.draw(self.weight_optimizer.iterations)
+        outer = outer_objective(scope, x, y, self.influence.outer_loss(loss))
+        found = hypergradient(self.influence, scope, inner, outer, steps)
+        solution = found.solution
+        finite &= ops.isfinite(found.norm)
+        valid = solution.valid & finite
+        reason = ops.where(finite, solution.reason, Reason.NOT_FINITE.value)
+        # M-Adam leaves examples with a zero gradient alone.
+        derivatives = ops.where(valid, found.derivatives, 0.0)
+        examples = losses.examples._replace(index=found.index)
+        gradients = self.weighting.gradients(examples, derivatives)
+        self.weighting.after_update(examples, derivatives)
+        self.weight_optimizer.apply(
+            gradients, self.weighting.trainable_variables
+        )
+        self.training_metrics.update(
+            found.norm, solution.residual, reason, valid
+        )
+
+    def _move_network(self, gradients, finite):
+        # A loss-scale optimizer must see the overflow, to lower its scale.
+        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = zero_unless(finite, gradients)
+        self.optimizer.apply_gradients(
+            zip(gradients, self.trainable_variables, strict=True)
+        )
+
+    def _logs(self, batch, losses, total, finite):
+        self.training_metrics.step(losses, finite)
+        loss_tracker(self).update_state(
+            ops.where(finite, total, 0.0), ops.cast(finite, "float32")
+        )
+        logs = self.compute_metrics(
+            batch.x, batch.y, losses.logits, batch.sample_weight
+        )
+        return reducible(self.distribute_strategy, logs)
+
+    @property
+    def metrics(self) -> list:
+        """Keras' own metrics and those of training."""
+        own = self.training_metrics
+        return [*super().metrics, *(own.metrics.values() if own else ())]
+
+    def test_step(self, data):
+        """As Keras' own, without the metrics of training."""
+        logs = super().test_step(data)
+        own = self.training_metrics.metrics
+        logs = {k: v for k, v in logs.items() if k not in own}
+        return reducible(self.distribute_strategy, logs)

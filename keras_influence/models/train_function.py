@@ -1,0 +1,70 @@
+import functools
+
+from keras_influence.keras_private import (
+    batches_seen,
+    step_on_data,
+    steps_on_iterator,
+)
+
+
+class TrainFunction:
+    """Two compiled steps, with and without an update of the weights.
+
+    Which one runs is chosen here, in Python, so that plain steps carry no
+    trace of the update.
+
+    Args:
+        model: the compiled `InfluenceModel`.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.steps = model.steps_per_execution
+        plain, update = (
+            functools.partial(model.train_step, updates=updates)
+            for updates in (False, True)
+        )
+        self.plain = steps_on_iterator(model, plain)
+        # XLA's second derivatives of max-pooling are wrong.
+        update_by_xla = model.jit_compile and not model.is_deep
+        self.on_data = {
+            False: step_on_data(model, plain, model.jit_compile),
+            True: step_on_data(model, update, update_by_xla),
+        }
+
+    def __call__(self, iterator):
+        """Runs the next `steps_per_execution` steps.
+
+        Raises:
+            FloatingPointError: if the model is to raise where numbers are not
+                finite, and some were not.
+        """
+        logs = self._run(iterator)
+        if self.model.on_nonfinite == "raise":
+            self.model.training_metrics.assert_finite()
+        return logs
+
+    def _run(self, iterator):
+        updates = self._updates()
+        if not any(updates):
+            return self.plain(iterator)
+        # Taken here: a graph that finds no data may have counted a step.
+        logs = None
+        for flag, data in zip(updates, iterator, strict=False):
+            logs = self.on_data[flag](data)
+        if logs is None:
+            raise StopIteration
+        return logs
+
+    def _updates(self) -> list[bool]:
+        """Which of the next batches update the weights.
+
+        `inner_steps` counts steps of the network: where the optimizer
+        accumulates gradients, the last batch of a step is the one.
+        """
+        first, accumulated = batches_seen(self.model.optimizer)
+        return [
+            self.model.schedule.updates(batch // accumulated)
+            and (batch + 1) % accumulated == 0
+            for batch in range(first, first + self.steps)
+        ]

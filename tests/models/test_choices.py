@@ -1,0 +1,140 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_influence as ki
+from tests.cases.models import (
+    LOSS,
+    UNLABELED,
+    compiled,
+    data,
+    draw,
+    fit,
+    linear_network,
+    quiet_network,
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss_weights": 0.1}, "`loss_weights` is not taken"),
+        ({"on_nonfinite": "ignore"}, "`on_nonfinite` must be"),
+        ({"inner_steps": 1.5}, "`inner_steps` must be an integer"),
+        ({"warmup_steps": float("nan")}, "`warmup_steps` must be an integer"),
+        (
+            {
+                "loss": keras.losses.SparseCategoricalCrossentropy(
+                    from_logits=True, reduction="sum"
+                )
+            },
+            "`loss` must reduce by the mean",
+        ),
+        (
+            {"weight_optimizer": ki.optimizers.MAdam(bounds=(0.0, 5.0))},
+            "bounds outside those of a weight",
+        ),
+        ({"unlabeled_loss": None}, "`unlabeled_loss` must be a"),
+        ({"weight_optimizer": keras.optimizers.Adam()}, "`weight_optimizer`"),
+        ({"influence": "hessian"}, "`influence` must be a"),
+        ({"weight_network": "best"}, "`weight_network` must be 'recommended'"),
+        ({"mean_weight": 3.0}, "`mean_weight` must be a positive number"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        compiled(linear_network(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": np.zeros(3)}, "`y` of `fit"),
+        ({"class_weight": {0: 1.0}}, "`class_weight` of `fit"),
+        ({"sample_weight": np.ones(3)}, "`sample_weight` of `fit"),
+        ({"batch_size": 3}, "`batch_size` of `fit"),
+        ({"validation_split": 0.1}, "`validation_split` of `fit"),
+        ({"steps_per_epoch": None}, "`steps_per_epoch` must be an integer"),
+    ],
+)
+def test_arguments_of_fit_that_are_refused(arguments, message):
+    model = compiled(linear_network())
+    with pytest.raises(ValueError, match=message):
+        model.fit(data(), **{"steps_per_epoch": 1, "verbose": 0, **arguments})
+
+
+def test_fit_before_compile():
+    model = ki.InfluenceModel(linear_network(), UNLABELED)
+    model.validation_set = draw(5, 2)  # is kept for `compile`
+    with pytest.raises(ValueError, match=r"Call `compile\(\)` before"):
+        model.fit(data(), steps_per_epoch=1)
+    model.compile(loss=LOSS, unlabeled_loss=ki.losses.GivenLabels())
+    fit(model, 1)
+    assert model.validation_set.size == 5
+
+
+def test_bounds_of_the_user_are_kept():
+    optimizer = ki.optimizers.MAdam(0.5, bounds=(0.7, 1.2))
+    model = compiled(linear_network(), weight_optimizer=optimizer)
+    fit(model, 8)
+    assert optimizer.bounds == (0.7, 1.2)
+    weights = model.example_weights
+    assert weights.min() == pytest.approx(0.7)
+    assert weights.max() == pytest.approx(1.2)
+
+
+def test_a_new_head_and_compile_again():
+    built = quiet_network()
+    model = compiled(built)
+    fit(model, 2)
+    built.pop()
+    built.add(keras.layers.Dense(3, name="new"))
+    model.compile(
+        loss=LOSS,
+        unlabeled_loss=ki.losses.GivenLabels(),
+        weight_optimizer=ki.optimizers.MAdam(),
+    )
+    before = built.layers[-1].kernel.numpy()
+    assert np.isfinite(fit(model, 2)["loss"])
+    assert np.any(built.layers[-1].kernel.numpy() != before)
+
+
+def test_layers_are_what_they_were():
+    built = quiet_network()
+    model = compiled(built)
+    fit(model, 2)
+    assert all("call" not in vars(layer) for layer in built.layers)
+
+
+def test_only_the_network_is_trainable():
+    model = compiled(weight_network=ki.WeightNetwork(residual=True))
+    for own, networks in (
+        (model.trainable_variables, model.network.trainable_variables),
+        (model.trainable_weights, model.network.trainable_weights),
+    ):
+        assert [id(v) for v in own] == [id(v) for v in networks]
+    assert model.weighting.trainable_variables
+
+
+def test_export_serves_the_network(tmp_path):
+    model = compiled(quiet_network())
+    fit(model, 1)
+    x = draw(4, 5)[0]
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    found = served.serve(x)
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=1e-5)
+
+
+def test_updates_count_steps_of_the_network_not_its_batches():
+    updates = []
+
+    class See(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            updates.append(int(self.model.weight_optimizer.iterations))
+
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    model = compiled(linear_network(), optimizer=optimizer, inner_steps=3)
+    fit(model, 13, callbacks=[See()])
+    assert updates == [0] * 5 + [1] * 6 + [2] * 2

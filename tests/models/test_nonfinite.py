@@ -1,0 +1,94 @@
+"""NaN and infinity never reach what is learned."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_influence as ki
+from tests.cases.models import UNLABELED, compiled, data, draw, fit, network
+
+
+def relu_network():
+    """Its activation hides a kernel of NaN from the loss."""
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(6, "relu"),
+            keras.layers.BatchNormalization(momentum=0.5),
+            keras.layers.Dense(3),
+        ]
+    )
+
+
+def poisoned(value, of):
+    """Steps of which some see one number that is not finite."""
+
+    def poison(batch):
+        x, *rest = batch["labeled"]
+        views, index = batch["unlabeled"]["views"], batch["unlabeled"]["index"]
+        bad = tf.where((index == 3)[:, None], value, 0.0)
+        if of == "unlabeled":
+            views = {name: v + bad for name, v in views.items()}
+        else:
+            x = x + tf.reduce_sum(bad)
+        unlabeled = {**batch["unlabeled"], "views": views}
+        return {"labeled": (x, *rest), "unlabeled": unlabeled}
+
+    return data().map(poison)
+
+
+@pytest.mark.parametrize("of", ["labeled", "unlabeled"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("weight_network", [None, ki.WeightNetwork()])
+def test_a_number_that_is_not_finite(of, value, weight_network):
+    model = compiled(
+        relu_network(), weight_network=weight_network, initial_weight=0.5
+    )
+    logs = fit(model, 12, poisoned(value, of))
+    assert 0 < logs["steps_skipped"] < 12
+    assert logs["skipped_not_finite"] == logs["updates_skipped"] > 0
+    variables = [
+        *model.variables,
+        *model.optimizer.variables,
+        *model.weight_optimizer.variables,
+    ]
+    for variable in variables:
+        assert np.isfinite(variable.numpy()).all(), variable.path
+    assert np.isfinite(logs["loss"])
+    assert np.ptp(model.example_weights) > 0
+
+
+def test_a_step_that_is_skipped_leaves_the_network_alone():
+    built = network()
+    model = compiled(built, optimizer=keras.optimizers.SGD(0.1))
+    before = built.get_weights()
+    x, y = draw(12, 0)
+    train = data(labeled=(x, y)).map(
+        lambda b: {**b, "labeled": (b["labeled"][0] / 0.0, b["labeled"][1])}
+    )
+    logs = fit(model, 3, train)
+    assert logs["steps_skipped"] == 3
+    for ours, theirs in zip(built.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(model.example_weights, np.ones(UNLABELED))
+
+
+def test_raise_stops_the_training():
+    model = compiled(relu_network(), on_nonfinite="raise")
+    fit(model, 2)
+    with pytest.raises(FloatingPointError, match="steps_skipped"):
+        fit(model, 12, poisoned(np.nan, "labeled"))
+
+
+def test_the_reason_of_a_skipped_update_is_counted():
+    concave = {"kernel_regularizer": lambda k: -tf.reduce_sum(k**2)}
+    built = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3, **concave)]
+    )
+    model = compiled(
+        built, influence=ki.Influence(solver=ki.solvers.Exact(0.0))
+    )
+    logs = fit(model, 3)
+    assert logs["updates_skipped"] == logs["skipped_indefinite"] == 3
+    assert logs["skipped_not_finite"] == logs["steps_skipped"] == 0
