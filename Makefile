@@ -47,7 +47,6 @@ coverage: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
 
 format: setup
 	$(BIN)/ruff check --fix .

@@ -26,15 +26,11 @@ import keras_influence as ki
 from benchmarks import harness
 from benchmarks.retraining import SoftmaxRegression
 from benchmarks.tradeoff import plot_tradeoff
-from keras_influence.influence import curvature
 from keras_influence.influence.head import find_head
-from keras_influence.influence.network_objective import (
-    NetworkObjective,
-    StatelessNetwork,
-)
 from keras_influence.influence.objective import Term
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.presets import PRESETS
+from keras_influence.influence.scope import LastLayerScope, VariablesScope
 
 DATASETS = ("fashion_mnist", "cifar10")
 SCOPES = ("last_layer", "all")
@@ -123,17 +119,14 @@ def trained(x, y, scale) -> Problem:
 def objective(model, scope, x, y):
     """The mean loss of a batch as an objective of a scope's parameters."""
     loss = PerExampleLoss(LOSS)
+    weights = ops.ones(x.shape[:1], "float64") / x.shape[0]
+    term = Term.of_labels(loss, y, weights)
     if scope == "last_layer":
         head = find_head(model, x)
-        with ki.layers.Recording() as recording:
-            model(x, training=False)
-        features = head.features(recording)[:, None]
-        weights = ops.ones_like(features[:, 0, 0]) / x.shape[0]
-        return head.objective([features], [head.term(loss, y, weights)])
-    network = StatelessNetwork(model, model.trainable_variables, False)
-    weights = ops.ones(x.shape[:1], x.dtype) / x.shape[0]
-    term = Term(lambda z: loss(y, z[:, 0]), weights)
-    return NetworkObjective(network, x, [term], lambda rows: [rows[:, None]])
+        scope = LastLayerScope(head, lambda x: head.run(model, x))
+    else:
+        scope = VariablesScope(model, model.trainable_variables)
+    return scope.objective(x, [term])
 
 
 class Exact(NamedTuple):
@@ -159,7 +152,7 @@ class Exact(NamedTuple):
         def parts(x, y, x_val, y_val):
             inner = objective(model, scope, x, y)
             outer = objective(model, scope, x_val, y_val)
-            hessian = curvature.operator(inner, "hessian").as_matrix()
+            hessian = inner.curvature("hessian").as_matrix()
             return hessian, outer.gradient()
 
         @tf.function(autograph=False)

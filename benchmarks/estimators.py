@@ -138,7 +138,12 @@ def aurocs(estimator: Estimator, seed: int, data_dir, steps: int) -> dict:
     sums = Sums(1.0)
     # `Averaged` has a state, which is not the next run's.
     influence = ki.Influence(**copy.deepcopy(estimator.influence))
-    model = ki.InfluenceModel(network(scenario, task), len(task.unlabeled))
+    model = ki.InfluenceModel(
+        network(scenario, task),
+        len(task.unlabeled),
+        weight_network=None,
+        initial_weight=1.0,
+    )
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps, alpha=0.01)
     model.compile(
         optimizer=keras.optimizers.Adam(rate),

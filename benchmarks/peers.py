@@ -28,12 +28,13 @@ import keras_influence as ki
 from benchmarks import harness, workloads
 from benchmarks.methods import Method, PeerMethod, Peers
 from keras_influence.influence import derivatives
-from keras_influence.influence.last_layer import LastLayerObjective
-from keras_influence.influence.network_objective import (
+from keras_influence.influence.forward_pass import (
     ForwardPass,
-    NetworkObjective,
+    NetworkState,
     StatelessNetwork,
 )
+from keras_influence.influence.last_layer import LastLayerObjective
+from keras_influence.influence.network_objective import NetworkObjective
 from keras_influence.influence.objective import Term
 from keras_influence.influence.per_example_loss import PerExampleLoss
 
@@ -141,7 +142,7 @@ def network(problem, direction) -> dict:
     x, y = tf.constant(problem.x), tf.constant(problem.y)
     vector = tf.concat([tf.reshape(v, [-1]) for v in direction], 0)
     loss = PerExampleLoss(LOSS)
-    term = Term(lambda z: loss(y, z[:, 0]), ops.ones(y.shape) / y.shape[0])
+    term = Term.of_labels(loss, y, ops.ones(y.shape) / y.shape[0])
 
     def objective(model, forward_pass=None):
         variables = model.trainable_variables
@@ -161,7 +162,8 @@ def network(problem, direction) -> dict:
             losses = loss(y, model(x, training=False))
             mean = ops.mean(losses)
         gradients = tape.gradient(mean, model.trainable_variables)
-        return gradients, ForwardPass(records, tape, [losses])
+        before = NetworkState.of(model)
+        return gradients, ForwardPass(records, tape, [losses], before)
 
     def one_gradient():
         return gradient(stock)[0]

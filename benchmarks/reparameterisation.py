@@ -27,7 +27,6 @@ import tensorflow as tf
 import keras_influence as ki
 from benchmarks import harness, workloads
 from benchmarks.approximations import objective
-from keras_influence.influence import curvature
 from keras_influence.solvers import DenseOperator
 
 DAMPINGS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 0.0)
@@ -63,7 +62,7 @@ def derivatives(problem: workloads.Problem, dtype: str) -> tuple:
         return objective(model, "last_layer", tf.constant(x, dtype), y)
 
     inner = part(problem.x, problem.y)
-    hessian = curvature.operator(inner, "hessian").as_matrix()
+    hessian = inner.curvature("hessian").as_matrix()
     outer = part(*problem.validation).gradient()
     features, deltas = inner.features[0], inner.output_gradients()[0]
     gradients = tf.einsum("nvf,nvc->nfc", features, deltas)

@@ -11,16 +11,20 @@ from keras_influence import (
 )
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.post_hoc import influence_scores
+from keras_influence.influence.unrolled import Unrolled
 from keras_influence.models.influence_model import InfluenceModel
 from keras_influence.models.presets import preset
-from keras_influence.weighting.weight_network import WeightNetwork
+from keras_influence.weighting import Examples, Weighting, WeightNetwork
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "Examples",
     "Influence",
     "InfluenceModel",
+    "Unrolled",
     "WeightNetwork",
+    "Weighting",
     "augmentation",
     "callbacks",
     "data",

@@ -10,11 +10,8 @@ from applications.bert import bert, bert_tokenizer
 from applications.text import TextTask
 from applications.text_views import tfidf
 from applications.tokens import bert_inputs, encode
-from keras_influence.influence.network_objective import (
-    NetworkObjective,
-    StatelessNetwork,
-)
 from keras_influence.influence.objective import Term
+from keras_influence.influence.scope import VariablesScope
 
 pytestmark = pytest.mark.slow
 
@@ -103,12 +100,8 @@ def test_whole_network_scores_hold_no_gradient_an_example(network, reviews):
 
     @tf.function
     def derivatives(*vector):
-        objective = NetworkObjective(
-            StatelessNetwork(network, variables, training=False),
-            reviews,
-            terms,
-            lambda z: [z[:, None]],
-        )
+        scope = VariablesScope(network, variables)
+        objective = scope.objective(reviews, terms)
         flat = tf.concat([tf.reshape(v, [-1]) for v in vector], axis=0)
         return objective.directional_derivatives(flat)
 

@@ -44,11 +44,14 @@ def influence_fit():
         x = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
         y = (x[:, 0] > 0).astype("int64")
         network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-        model = ki.InfluenceModel(network, num_unlabeled=24)
+        model = ki.InfluenceModel(
+            network, num_unlabeled=24, weight_network=None, initial_weight=1.0
+        )
         model.compile(
             optimizer="sgd",
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             unlabeled_loss=ki.losses.GivenLabels(),
+            weight_optimizer=ki.optimizers.MAdam(0.01),
             validation_set=(x[8:16], y[8:16]),
             inner_steps=1,
         )
