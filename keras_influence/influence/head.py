@@ -113,7 +113,21 @@ def find_head(network: keras.Model, inputs) -> Head:
             f"{head.activation.__name__!r}. Give it `activation=None` and "
             "the loss `from_logits=True`."
         )
+    check_plain(head)
     return Head(head)
+
+
+def check_plain(layer: keras.layers.Dense) -> None:
+    """Raises where a head's outputs are not linear in a kernel of floats."""
+    lora = getattr(layer, "lora_enabled", False)
+    mode = getattr(layer, "quantization_mode", None)
+    if lora or mode:
+        raise ValueError(
+            "The last layer must be plain: its kernel is what the influence "
+            "is of. Enable LoRA in other layers, and quantize when training "
+            f"has ended. Received: layer {layer.name!r} with "
+            f"{'LoRA' if lora else f'quantization_mode={mode!r}'}"
+        )
 
 
 def _candidates(network):

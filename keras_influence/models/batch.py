@@ -38,6 +38,8 @@ class Batch:
             ValueError: if the element has another structure.
         """
         try:
+            if isinstance(data, tuple):  # as `train_on_batch` packs it
+                data = data[0]
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
                 data["labeled"]
             )
@@ -48,7 +50,7 @@ class Batch:
                 "`InfluenceModel` trains on batches of the form {'labeled': "
                 "(x, y), 'unlabeled': {'views': {name: x}, 'index': ids}}, as "
                 "`keras_influence.data.semi_supervised` makes them. Received: "
-                f"{keras.tree.map_structure(lambda t: t.shape, data)}"
+                f"{keras.tree.map_structure(_shape, data)}"
             ) from error
         label = unlabeled.get("label")
         return cls(x, y, sample_weight, views, index, label)
@@ -83,6 +85,10 @@ class Batch:
         """Rows of the forward pass as `(n, 1, ...)` and `(n, views, ...)`."""
         labeled, views = self.split(rows)
         return labeled[:, None], ops.stack(list(views.values()), axis=1)
+
+
+def _shape(leaf):
+    return getattr(leaf, "shape", leaf)
 
 
 def _rows(nest):

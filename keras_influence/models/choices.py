@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_influence.influence.head import check_plain
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.losses import UnlabeledLoss
@@ -102,14 +103,22 @@ def check_losses(unlabeled_loss, arguments: dict, on_nonfinite: str) -> None:
         )
 
 
-def check_learning(weight_optimizer, influence, weighting: Weighting) -> None:
+def check_learning(
+    optimizer, weight_optimizer, influence, weighting: Weighting
+) -> None:
     """Raises unless `compile` was given what can learn these weights.
 
     Args:
+        optimizer: the network's.
         weight_optimizer: a `RowOptimizer`.
         influence: an `Influence` or `Unrolled`.
         weighting: the model's `Weighting`.
     """
+    if optimizer is None:
+        raise ValueError(
+            "Argument `optimizer` must be a `keras.optimizers.Optimizer` or "
+            "its name. Received: optimizer=None"
+        )
     if not isinstance(weight_optimizer, RowOptimizer):
         raise ValueError(
             "Argument `weight_optimizer` must be a "
@@ -162,6 +171,8 @@ def check_fit(model, x, y, arguments: dict) -> None:
             "Call `compile()` before `fit()`. A model that was loaded with "
             "`compile=False` has no losses and optimizers yet."
         )
+    if model.head is not None:
+        check_plain(model.head.layer)
     if model.schedule.learns and model.validation_set is None:
         raise ValueError(
             "Learning the weights needs a validation set to judge them "

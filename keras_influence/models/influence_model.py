@@ -98,7 +98,7 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
         )
         self.built = network.built
         self._starts_with_the_loss = initial_weight is None and not weighting
-        self._head = None
+        self.head = None
         self.training_metrics = None
         self.validation_draw = 256
         self._validation_set = None
@@ -166,8 +166,7 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
                 Defaults to `0`.
             validation_draw: integer, how many validation examples judge one
                 update. Defaults to `256`.
-            metrics: Keras metrics of the labelled examples. Defaults to
-                `None`.
+            metrics: Keras metrics of the labelled data. Defaults to `None`.
             on_nonfinite: `"skip"` to leave out steps whose losses or gradients
                 are not finite, and count them as `steps_skipped`; `"raise"`
                 to stop. Defaults to `"skip"`.
@@ -176,7 +175,9 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
         weight_optimizer = weight_optimizer or self.weighting.optimizer()
         influence = Influence() if influence is None else influence
         choices.check_losses(unlabeled_loss, kwargs, on_nonfinite)
-        choices.check_learning(weight_optimizer, influence, self.weighting)
+        choices.check_learning(
+            optimizer, weight_optimizer, influence, self.weighting
+        )
         schedule = Schedule(inner_steps, warmup_steps)
         per_example_loss = PerExampleLoss(loss)
         arguments = {
@@ -210,7 +211,7 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
         if self._starts_with_the_loss:
             self.weighting.start(unlabeled_loss.initial_weight)
             self._starts_with_the_loss = False
-        self._head = None
+        self.head = None
         if validation_set is not None:
             self.validation_set = validation_set
         if self.network.built:
@@ -231,7 +232,7 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
         self._check_labels()
 
     def _check_labels(self):
-        data, head = self.validation_set, self._head
+        data, head = self.validation_set, self.head
         if data is not None and head is not None:
             self.per_example_loss.check_labels(
                 "validation_set", data.labels, head.classes
@@ -239,15 +240,15 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
 
     def _prepare(self, inputs):
         """Finds the head and creates the optimizers' variables, once."""
-        if self._head is None and inputs is not None:
-            self._head = find_head(self.network, inputs)
+        if self.head is None and inputs is not None:
+            self.head = find_head(self.network, inputs)
             self._check_labels()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        if self._head is None:
+        if self.head is None:
             return
         if not self.weighting.built:
-            self.weighting.build((None, self._head.width))
+            self.weighting.build((None, self.head.width))
         self.weight_optimizer.build(self.weighting.trainable_variables)
 
     def fit(self, x=None, y=None, **kwargs):

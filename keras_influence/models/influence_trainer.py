@@ -59,7 +59,7 @@ class InfluenceTrainer:
         batch = self._checked(Batch.from_data(data))
         statistics = Statistics(self.network)
         again = updates or self.past_steps is not None
-        forward = TrainingPass(self.network, [self._head.layer], again)
+        forward = TrainingPass(self.network, [self.head.layer], again)
         with forward:
             logits = forward(batch.inputs())
             losses = self._training_loss(batch, logits, forward)
@@ -85,16 +85,16 @@ class InfluenceTrainer:
         return self._logs(batch, losses, total, finite)
 
     def _checked(self, batch):
-        if self._head is None:
+        if self.head is None:
             self._prepare(batch.x)
         index = self.weighting.assert_in_range(batch.index)
-        y = self.per_example_loss.assert_in_range(batch.y, self._head.classes)
+        y = self.per_example_loss.assert_in_range(batch.y, self.head.classes)
         return dataclasses.replace(batch, index=index, y=y)
 
     def _training_loss(self, batch, logits, forward):
         features = None
         if "features" in self.weighting.signals:
-            features = self._head.features(forward.recording)
+            features = self.head.features(forward.recording)
         return training_loss(
             batch=batch,
             logits=logits,
@@ -106,7 +106,7 @@ class InfluenceTrainer:
         )
 
     def _scope(self):
-        return self.influence.scope(self.network, self._head)
+        return self.influence.scope(self.network, self.head)
 
     @property
     def is_deep(self) -> bool:

@@ -38,10 +38,10 @@ class ExampleWeights(Weighting):
         **kwargs,
     ):
         super().__init__(num_examples, **kwargs)
-        if not isinstance(num_examples, (int, np.integer)) or num_examples < 1:
+        if num_examples is None:
             raise ValueError(
-                "Argument `num_unlabeled` must be an integer >= 1. Received: "
-                f"num_unlabeled={num_examples!r}"
+                "Argument `num_unlabeled` must be an integer: a number is "
+                "learned for every example. Received: num_unlabeled=None"
             )
         upper = np.inf if max_weight is None else max_weight
         weights = np.asarray(initial_weight)

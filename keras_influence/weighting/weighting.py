@@ -1,6 +1,7 @@
 import keras
 import tensorflow as tf
 
+from keras_influence.data.checks import check_integer
 from keras_influence.optimizers import MAdam, RowOptimizer
 from keras_influence.weighting.signals import Examples
 
@@ -47,6 +48,8 @@ class Weighting(keras.layers.Layer):
 
     def __init__(self, num_examples: int | None = None, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
+        if num_examples is not None:
+            check_integer("num_unlabeled", num_examples, 1)
         self.num_examples = num_examples
 
     def build(self, input_shape):

@@ -36,6 +36,9 @@ from tests.cases.models import (
             "bounds outside those of a weight",
         ),
         ({"unlabeled_loss": None}, "`unlabeled_loss` must be a"),
+        ({"optimizer": None}, "`optimizer` must be a"),
+        ({"num_unlabeled": True}, "`num_unlabeled` must be an integer"),
+        ({"num_unlabeled": 20.0}, "`num_unlabeled` must be an integer"),
         ({"weight_optimizer": keras.optimizers.Adam()}, "`weight_optimizer`"),
         ({"influence": "hessian"}, "`influence` must be a"),
         ({"weight_network": "best"}, "`weight_network` must be 'recommended'"),
@@ -98,6 +101,47 @@ def test_a_new_head_and_compile_again():
     before = built.layers[-1].kernel.numpy()
     assert np.isfinite(fit(model, 2)["loss"])
     assert np.any(built.layers[-1].kernel.numpy() != before)
+
+
+def test_a_head_that_is_no_longer_plain():
+    built = linear_network()
+    model = compiled(built)
+    fit(model, 1)
+    with pytest.warns(UserWarning, match="does not have a `quantize`"):
+        model.quantize("int8")
+    with pytest.raises(ValueError, match="quantization_mode='int8'"):
+        fit(model, 1)
+    built = linear_network()
+    built.layers[-1].enable_lora(2)
+    with pytest.raises(ValueError, match="layer 'head' with LoRA"):
+        compiled(built)
+
+
+def test_lora_in_the_body_is_learned():
+    built = quiet_network()
+    built.layers[0].enable_lora(2)
+    model = compiled(built)
+    logs = fit(model, 3)
+    assert logs["updates_skipped"] == 0
+    assert np.ptp(model.example_weights) > 0
+    assert len(model.trainable_variables) == 5
+
+
+def test_a_clone_is_a_model_of_its_own():
+    model = compiled(linear_network(), weight_network=ki.WeightNetwork())
+    clone = keras.models.clone_model(model)
+    assert isinstance(clone, ki.InfluenceModel)
+    assert clone.network is not model.network
+    assert clone.weighting.num_examples == UNLABELED
+
+
+def test_one_batch_at_a_time():
+    model = compiled(linear_network())
+    batch = next(iter(data()))
+    assert np.isfinite(model.train_on_batch(batch)).all()
+    assert model.weight_optimizer.iterations == 1
+    with pytest.raises(ValueError, match="trains on batches of the form"):
+        model.train_on_batch(draw(4, 0)[0])
 
 
 def test_layers_are_what_they_were():
