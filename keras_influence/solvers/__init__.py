@@ -5,6 +5,7 @@ from keras_influence.solvers.identity import Identity
 from keras_influence.solvers.neumann import Neumann
 from keras_influence.solvers.nystrom import Nystrom
 from keras_influence.solvers.operator import DenseOperator, Operator
+from keras_influence.solvers.reason import Reason
 from keras_influence.solvers.solver import Solution, Solver
 from keras_influence.solvers.stochastic_neumann import StochasticNeumann
 from keras_influence.solvers.unrolled import Unrolled
@@ -18,6 +19,7 @@ __all__ = [
     "Neumann",
     "Nystrom",
     "Operator",
+    "Reason",
     "Solution",
     "Solver",
     "StochasticNeumann",

@@ -3,6 +3,7 @@ import numpy as np
 from keras import ops
 
 from keras_influence.solvers.operator import norm
+from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
 
@@ -71,7 +72,9 @@ class Arnoldi(Solver):
             norm(vector) * vectors[0], ops.where(kept, values, 0.0)
         )
         solution = ops.matmul(ops.matmul(vectors, coordinates), basis)
-        return solution, finite & ops.all(~kept | (values > -rounding))
+        definite = finite & ops.all(~kept | (values > -rounding))
+        reason = reason_if(~definite, Reason.NOT_POSITIVE_DEFINITE)
+        return solution, reason, size
 
     def get_config(self):
         """The constructor's arguments."""

@@ -3,6 +3,7 @@ import numpy as np
 from keras import ops
 
 from keras_influence.solvers.operator import norm
+from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
 
@@ -12,7 +13,9 @@ class ConjugateGradient(Solver):
 
     With the condition number `κ` the error falls by
     `(√κ - 1) / (√κ + 1)` an iteration. Stops early at the tolerance, and at a
-    direction of negative curvature, which `Solution.valid` reports.
+    direction of negative curvature, which makes the solution invalid. That
+    of all `iterations` may be used, as truncated conjugate gradient is;
+    `Solution.reason` says where it is above the tolerance.
 
     Args:
         iterations: integer, the most products to spend. Defaults to `100`.
@@ -110,7 +113,8 @@ def conjugate_gradient(
             `None`. Defaults to `None`.
 
     Returns:
-        The solution, and whether every direction had positive curvature.
+        The solution, the `Reason` as an integer scalar tensor, and the
+        number of products.
     """
     precondition = precondition or (lambda residual: residual)
     rounding = float(np.finfo(operator.dtype).eps)
@@ -136,8 +140,10 @@ def conjugate_gradient(
     z = precondition(vector)
     zero = ops.zeros((), operator.dtype)
     state = (0, ops.zeros_like(vector), vector, z, z, zero, True)
-    _, x, *_, definite = ops.while_loop(unfinished, step, state)
-    return x, definite
+    i, x, r, *_, definite = ops.while_loop(unfinished, step, state)
+    reason = reason_if(ops.norm(r) > target, Reason.TOLERANCE_NOT_REACHED)
+    reason = reason_if(definite, reason, Reason.NOT_POSITIVE_DEFINITE)
+    return x, reason, i
 
 
 def _dot(a, b):

@@ -3,6 +3,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.solvers.conjugate_gradient import conjugate_gradient
+from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import (
     Solution,
     Solver,
@@ -50,14 +51,18 @@ class Exact(Solver):
             operator = operator.materialize()
         solution = super().solve(operator, vector)
         # A matrix that is singular in rounding can still have a factor.
-        solved = (solution.residual < 1) & solution.valid
-        return solution._replace(valid=solved)
+        garbage = solution.valid & (solution.residual >= 1)
+        return solution._replace(
+            reason=reason_if(
+                garbage, Reason.NOT_POSITIVE_DEFINITE, solution.reason
+            )
+        )
 
     def solve_damped(self, operator, damping, vector) -> tuple:
         """Two triangular solves, or up to 1000 products."""
         inverse = operator.inverse(damping)
         if inverse is not None:
-            return inverse(vector), True
+            return _checked(inverse(vector))
         if operator.size > self.max_dense:
             return conjugate_gradient(
                 operator,
@@ -70,8 +75,14 @@ class Exact(Solver):
         identity = ops.eye(operator.size, dtype=operator.dtype)
         # Not `ops.cholesky`, which raises where this one gives NaN.
         factor = tf.linalg.cholesky(operator.as_matrix() + damping * identity)
-        return tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0], True
+        return _checked(tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0])
 
     def get_config(self):
         """The constructor's arguments."""
         return {**super().get_config(), "max_dense": self.max_dense}
+
+
+def _checked(solution):
+    """NaN is how a factorisation says that there is none."""
+    found = ops.all(ops.isfinite(solution))
+    return solution, reason_if(~found, Reason.NOT_POSITIVE_DEFINITE)

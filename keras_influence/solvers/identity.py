@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solution, Solver
 
 
@@ -24,7 +25,8 @@ class Identity(Solver):
         """Gives `vector` back; `operator` is not applied and may be `None`."""
         vector = ops.convert_to_tensor(vector)
         finite = ops.all(ops.isfinite(vector))
-        return Solution(vector, ops.zeros((), vector.dtype), finite)
+        reason = reason_if(~finite, Reason.NOT_FINITE)
+        return Solution(vector, ops.zeros((), vector.dtype), reason)
 
     def get_config(self):
         """Empty: there is nothing to configure."""

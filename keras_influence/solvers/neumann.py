@@ -1,7 +1,8 @@
 import keras
 from keras import ops
 
-from keras_influence.solvers.operator import norm
+from keras_influence.solvers.operator import POWER_PRODUCTS, norm
+from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
 
@@ -15,7 +16,7 @@ class Neumann(Solver):
     `1 / largest eigenvalue` and the condition number `κ` the error falls by
     `(κ - 1) / κ` a term. A term longer than the one before proves that the
     step is above `2 / largest eigenvalue` or that an eigenvalue is negative;
-    `Solution.valid` is then `False`.
+    the reason is then `DIVERGED`.
 
     Args:
         terms: integer, how many terms, a product each. Defaults to `20`.
@@ -57,9 +58,10 @@ class Neumann(Solver):
 
     def solve_damped(self, operator, damping, vector) -> tuple:
         """One product a term."""
-        step = self.step
+        step, products = self.step, self.terms
         if step is None:
             step = 1.0 / self.largest_damped_eigenvalue(operator, damping)
+            products += POWER_PRODUCTS - self._damping_products()
 
         def add(_, state):
             total, term, _ = state
@@ -71,7 +73,8 @@ class Neumann(Solver):
 
         state = ops.zeros_like(vector), vector, True
         total, _, shrinks = ops.fori_loop(0, self.terms, add, state)
-        return step * total, shrinks
+        diverged = reason_if(~shrinks, Reason.DIVERGED)
+        return step * total, diverged, products
 
     def get_config(self):
         """The constructor's arguments."""

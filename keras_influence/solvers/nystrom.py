@@ -4,6 +4,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.solvers.operator import gaussian, norm
+from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
 
@@ -16,8 +17,8 @@ class Nystrom(Solver):
     from `rank` products with fixed random vectors. It is good where few
     eigenvalues of `H` are above the damping: every other one is taken for
     zero, and the error falls with the largest of them. `H` must be positive
-    semi-definite, as Gauss-Newton and outer products are; `Solution.valid` is
-    `False` where it is seen not to be.
+    semi-definite, as Gauss-Newton and outer products are; the reason says
+    where it is seen not to be.
 
     It keeps a few times `rank` vectors of the size of `g`.
 
@@ -57,7 +58,8 @@ class Nystrom(Solver):
 
     def solve_damped(self, operator, damping, vector) -> tuple:
         """`rank` products, then a factorisation of `rank` vectors."""
-        basis, core = nystrom(operator, min(self.rank, operator.size))
+        rank = min(self.rank, operator.size)
+        basis, core = nystrom(operator, rank)
         inside = ops.matmul(basis, vector)
         outside = vector - ops.matmul(inside, basis)
         # Twice, as rounding would be blown up by 1 / damping.
@@ -65,7 +67,10 @@ class Nystrom(Solver):
         core = core + damping * ops.eye(core.shape[0], dtype=operator.dtype)
         factor = tf.linalg.cholesky(core)
         inside = tf.linalg.cholesky_solve(factor, inside[:, None])[:, 0]
-        return ops.matmul(inside, basis) + outside / damping, True
+        found = ops.all(ops.isfinite(inside))
+        reason = reason_if(~found, Reason.NOT_POSITIVE_DEFINITE)
+        solution = ops.matmul(inside, basis) + outside / damping
+        return solution, reason, rank
 
     def get_config(self):
         """The constructor's arguments."""

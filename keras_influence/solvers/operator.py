@@ -3,6 +3,7 @@ import tensorflow as tf
 from keras import ops
 
 PROBES = 32
+POWER_PRODUCTS = 20
 
 
 class Operator:
@@ -150,7 +151,7 @@ class DenseOperator(Operator):
         return ops.trace(self.matrix)
 
 
-def largest_eigenvalue(operator: Operator, iterations: int = 20):
+def largest_eigenvalue(operator: Operator, iterations: int = POWER_PRODUCTS):
     """Largest eigenvalue (in magnitude) of an operator by power iteration.
 
     Args:

@@ -3,7 +3,13 @@ from typing import NamedTuple
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.solvers.operator import Operator, largest_eigenvalue, norm
+from keras_influence.solvers.operator import (
+    POWER_PRODUCTS,
+    Operator,
+    largest_eigenvalue,
+    norm,
+)
+from keras_influence.solvers.reason import Reason, as_reason, reason_if
 
 RELATIVE = ("largest_eigenvalue", "mean_eigenvalue", None)
 
@@ -15,14 +21,31 @@ class Solution(NamedTuple):
         vector: tensor of shape `(size,)`, the solution `v`.
         residual: scalar tensor, `‖(H + damping·I) v - g‖ / ‖g‖`, measured by
             one product more. An approximation is allowed a large one.
-        valid: boolean scalar tensor, `False` where `v` must not be used: it
-            is not finite, the operator is not positive definite, or the
-            solver diverged.
+        reason: integer scalar tensor, the `Reason` why the solver ended.
+        products: integer scalar tensor, how many products with the operator
+            or its samples were spent, those of the largest eigenvalue and of
+            the residual included. Defaults to `0`.
+
+    Example:
+    >>> operator = solvers.DenseOperator(np.diag([1.0, -4.0]))
+    >>> solution = solvers.Exact(damping=0.0).solve(operator, np.ones(2))
+    >>> solvers.Reason(int(solution.reason)).text
+    'the curvature is not positive definite: raise the damping'
     """
 
     vector: tf.Tensor
     residual: tf.Tensor
-    valid: tf.Tensor
+    reason: tf.Tensor
+    products: tf.Tensor | int = 0
+
+    @property
+    def valid(self):
+        """Boolean scalar tensor: whether `vector` may be used.
+
+        `False` where it is not finite, the operator is not positive definite
+        or the solver diverged.
+        """
+        return self.reason <= Reason.TOLERANCE_NOT_REACHED.value
 
 
 class Solver:
@@ -88,14 +111,23 @@ class Solver:
         # Solved at unit scale: the squares of a tiny gradient underflow.
         scale = ops.max(ops.abs(vector))
         unit = ops.divide_no_nan(vector, scale)
-        solution, valid = self.solve_damped(operator, damping, unit)
+        solution, outcome, *products = self.solve_damped(
+            operator, damping, unit
+        )
+        finite = ops.all(ops.isfinite(solution))
+        solution = ops.where(finite, solution, 0.0)
         product = operator.matvec(solution) + damping * solution
+        # An operator or a right-hand side that is not finite shows here.
         error = norm(product - unit)
         solution = scale * solution
-        # An infinite or NaN right-hand side is in the error too.
-        finite = ops.all(ops.isfinite(solution)) & ops.isfinite(error)
-        return Solution(
-            solution, ops.divide_no_nan(error, norm(unit)), valid & finite
+        finite &= ops.all(ops.isfinite(solution))
+        residual = ops.divide_no_nan(error, norm(unit))
+        products = ops.cast(sum(products), "int32")
+        products = products + self._damping_products() + 1
+        found = Solution(solution, residual, as_reason(outcome), products)
+        broken = ~ops.isfinite(error) | (found.valid & ~finite)
+        return found._replace(
+            reason=reason_if(broken, Reason.NOT_FINITE, found.reason)
         )
 
     def solve_damped(self, operator: Operator, damping, vector) -> tuple:
@@ -107,9 +139,10 @@ class Solver:
             vector: tensor of shape `(size,)`, the right-hand side.
 
         Returns:
-            The solution, a tensor of shape `(size,)`, and a boolean: whether
-            the method found nothing wrong. That all numbers are finite is
-            checked for it.
+            The solution, a tensor of shape `(size,)`, and how it went: a
+            `Reason` or an integer tensor with one, or a boolean, `False` for
+            `Reason.FAILED`. That all numbers are finite is checked for it.
+            Third, where it is counted, the number of products spent.
         """
         raise NotImplementedError(
             f"`{type(self).__name__}` must implement "
@@ -124,6 +157,10 @@ class Solver:
         if self.relative_to == "mean_eigenvalue":
             return damping * operator.trace() / operator.size
         return damping * largest_eigenvalue(operator)
+
+    def _damping_products(self):
+        largest = self.relative_to == "largest_eigenvalue"
+        return POWER_PRODUCTS if self.damping and largest else 0
 
     def largest_damped_eigenvalue(self, operator: Operator, damping):
         """The largest eigenvalue of `H + damping·I` as a scalar tensor."""

@@ -3,6 +3,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.solvers.operator import largest_eigenvalue, norm
+from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
 SAMPLES, POWER_ITERATIONS = 5, 10
@@ -17,8 +18,8 @@ class StochasticNeumann(Solver):
     gives `v_depth / scale`, averaged over `repeats` independent runs. `H_j`
     is `operator.sample(number)` and every number is used once, so the mean is
     the Neumann series of `H`: its error falls with `depth`, and the noise as
-    `1 / √repeats`. `Solution.valid` is `False` where a run grew beyond what
-    any convergent one can.
+    `1 / √repeats`. The reason is `DIVERGED` where a run grew beyond what any
+    convergent one can.
 
     Args:
         depth: integer, how many products a run spends. Defaults to `100`.
@@ -80,7 +81,11 @@ class StochasticNeumann(Solver):
 
         state = ops.zeros_like(vector), True
         total, bounded = ops.fori_loop(0, self.repeats, run, state)
-        return step * total / self.repeats, bounded
+        products = self.depth * self.repeats
+        if self.scale is None:
+            products += SAMPLES * POWER_ITERATIONS
+        diverged = reason_if(~bounded, Reason.DIVERGED)
+        return step * total / self.repeats, diverged, products
 
     def get_config(self):
         """The constructor's arguments."""

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_influence.solvers.operator import norm
+from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
 
@@ -19,7 +20,7 @@ class Unrolled(Solver):
         steps: integer, how many steps to go back. Defaults to `5`.
         learning_rate: float, the step size of plain gradient descent that the
             steps are taken for. Where it is seen to diverge, with an
-            eigenvalue above 2 / `learning_rate`, `Solution.valid` is `False`.
+            eigenvalue above 2 / `learning_rate`, the reason is `DIVERGED`.
             Defaults to `0.1`.
 
     Example:
@@ -54,21 +55,24 @@ class Unrolled(Solver):
 
         Returns:
             List of tensors of shape `(size,)`: `-⟨p_j, ∇l_u⟩` is the
-            derivative in the weight of an example of step `j`. And a boolean:
-            whether all is finite and no step was seen to diverge, as it does
-            where `η` times an eigenvalue exceeds 2.
+            derivative in the weight of an example of step `j`. And an integer
+            scalar tensor, the `Reason`: whether all is finite and no step was
+            seen to diverge, as it does where `η` times an eigenvalue
+            exceeds 2.
         """
         adjoints, valid = [self.learning_rate * vector], True
         for operator in operators[:-1]:
             step = self.learning_rate * operator.matvec(adjoints[-1])
             valid &= norm(step) <= 2 * norm(adjoints[-1])
             adjoints.append(adjoints[-1] - step)
-        return adjoints, valid & ops.all(ops.isfinite(adjoints[-1]))
+        reason = reason_if(valid, Reason.OK, Reason.DIVERGED)
+        finite = ops.all(ops.isfinite(adjoints[-1]))
+        return adjoints, reason_if(finite, reason, Reason.NOT_FINITE)
 
     def solve_damped(self, operator, damping, vector):
         """All steps at one operator: `η Σ_{j<steps} (I - η H)ʲ g`."""
-        adjoints, valid = self.adjoints([operator] * self.steps, vector)
-        return sum(adjoints), valid
+        adjoints, reason = self.adjoints([operator] * self.steps, vector)
+        return sum(adjoints), reason, self.steps - 1
 
     def get_config(self):
         """The constructor's arguments."""

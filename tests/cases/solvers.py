@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import tensorflow as tf
 
-from keras_influence.solvers import DenseOperator
+from keras_influence.solvers import DenseOperator, Reason
 
 MODES = ("eager", "graph", "xla")
 
@@ -49,7 +49,8 @@ def solve(solver, matrix, vector, mode="eager"):
     return solution._replace(
         vector=solution.vector.numpy(),
         residual=float(solution.residual),
-        valid=bool(solution.valid),
+        reason=Reason(int(solution.reason)),
+        products=int(solution.products),
     )
 
 
