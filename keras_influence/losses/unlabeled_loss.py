@@ -2,6 +2,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.representation import representation
+
 
 @keras.saving.register_keras_serializable(package="keras_influence")
 class UnlabeledLoss:
@@ -108,6 +110,9 @@ class UnlabeledLoss:
     def from_config(cls, config):
         """A loss from what `get_config` returned."""
         return cls(**config)
+
+    def __repr__(self):
+        return representation(self)
 
 
 def check_confidence(confidence: float) -> None:

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_influence.representation import representation
+
 
 @keras.saving.register_keras_serializable(package="keras_influence")
 class RowOptimizer(keras.optimizers.Optimizer):
@@ -124,12 +126,18 @@ class RowOptimizer(keras.optimizers.Optimizer):
 
     def get_config(self):
         """The arguments of the constructor."""
-        config = super().get_config()
+        learning_rate = super().get_config()["learning_rate"]
+        if isinstance(learning_rate, float):
+            # Of the variable: 0.01 instead of 0.009999999776482582.
+            learning_rate = float(str(self.learning_rate.numpy()))
         return {
-            "learning_rate": config["learning_rate"],
+            "learning_rate": learning_rate,
             "bounds": self.bounds,
             "name": self.name,
         }
+
+    def __repr__(self):
+        return representation(self)
 
 
 def gather_rows(variable, rows):
