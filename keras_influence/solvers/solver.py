@@ -3,6 +3,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.representation import representation
 from keras_influence.solvers.operator import (
     POWER_PRODUCTS,
     Operator,
@@ -173,9 +174,12 @@ class Solver:
         return {"damping": self.damping, "relative_to": self.relative_to}
 
     @classmethod
-    def from_config(cls, config: dict):
+    def from_config(cls, config: dict) -> "Solver":
         """A solver from `get_config`'s dictionary."""
         return cls(**config)
+
+    def __repr__(self):
+        return representation(self)
 
 
 def check_positive_integers(**arguments):

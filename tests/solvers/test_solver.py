@@ -207,6 +207,14 @@ def test_survives_serialisation(name):
     assert vars(copy) == vars(solver)
 
 
+@pytest.mark.parametrize("name", [*METHODS, "identity"])
+def test_prints_the_call_that_makes_it(name):
+    solver = {**RELATIVE, "identity": solvers.Identity()}[name]
+    copy = eval(repr(solver), vars(solvers))
+    assert vars(copy) == vars(solver)
+    assert repr(solvers.Exact(damping=0.01)) == "Exact(damping=0.01)"
+
+
 @every
 def test_mixed_precision_changes_nothing(name):
     matrix = rotated([0.5, 1.0, 2.0, 3.0], dtype="float32")
