@@ -311,7 +311,8 @@ def test_layers_in_scope_must_record():
     data = X.astype("float32"), LABELS.argmax(1)
     for parameters in ("all", ["top"]):
         with pytest.raises(
-            ValueError, match=r"recording_clone\(model\)`[^\[]*\['[\w/]*top/kernel'"
+            ValueError,
+            match=r"recording_clone\(model\)`[^\[]*\['[\w/]*top/kernel'",
         ):
             ki.influence_scores(
                 network,
