@@ -90,7 +90,7 @@ class OuterProduct(ObjectiveCurvature):
 
     def materialize(self):
         """This operator, where its own inverse needs a smaller matrix."""
-        if self._is_low_rank and self.factors.rank < self.size:
+        if self._is_low_rank and self.factors.is_below(self.size):
             return self
         return super().materialize()
 

@@ -7,11 +7,9 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence import derivatives
-from keras_influence.influence.last_layer import (
-    LastLayerObjective,
-    OutputHessian,
-)
+from keras_influence.influence.last_layer import LastLayerObjective
 from keras_influence.influence.matrix_form import MatrixForm, matrix_forms
+from keras_influence.influence.output_hessian import OutputHessian
 from keras_influence.influence.recorded_gradients import scope_records
 from keras_influence.layers import Recording, RecordingLayer
 from keras_influence.solvers.operator import eigh

@@ -17,9 +17,17 @@ from keras import ops
 
 from keras_influence.influence import derivatives
 from keras_influence.influence.low_rank import LowRank
-from keras_influence.influence.objective import Objective, Term
-from keras_influence.solvers import Operator
+from keras_influence.influence.objective import Objective
+from keras_influence.influence.output_hessian import (
+    OutputOuterProduct,
+    output_hessian,
+    total_loss,
+)
+from keras_influence.solvers import Operator, Restriction
 from keras_influence.solvers.operator import eigh
+
+# What a Gram matrix may take at once, in numbers.
+CHUNK = 2**22
 
 
 class LastLayerObjective(Objective):
@@ -69,22 +77,23 @@ class LastLayerObjective(Objective):
 
     def low_rank(self) -> LowRank:
         """`Σ_n w_n g_n g_nᵀ` from `⟨g_n, g_m⟩ = ⟨a_n, a_m⟩ ⟨δ_n, δ_m⟩`."""
-        deltas = self.output_gradients()
         a = ops.concatenate([_flat(a) for a in self.features])
-        delta = ops.concatenate([_flat(d) for d in deltas])
+        delta = ops.concatenate([_flat(d) for d in self.output_gradients()])
         root = ops.sqrt(ops.concatenate([t.weights for t in self.terms]))
-        counts = [f.shape[1] for f in self.features for _ in range(f.shape[0])]
-        example = ops.repeat(ops.arange(len(counts)), counts)
+        count, example = self._example_of_row()
 
         def to_examples(rows):
-            return tf.math.segment_sum(rows, example)
+            if example is None:
+                return rows
+            return tf.math.unsorted_segment_sum(rows, example, count)
 
         def project(vector):
             rows = ops.sum(delta * ops.matmul(a, self.matrix(vector)), 1)
             return root * to_examples(rows)
 
         def expand(r):
-            rows = ops.take(root * r, example)[:, None] * delta
+            rows = root * r if example is None else ops.take(root * r, example)
+            rows = rows[:, None] * delta
             return ops.reshape(tf.matmul(a, rows, transpose_a=True), (-1,))
 
         gram = tf.matmul(a, a, transpose_b=True)
@@ -92,10 +101,24 @@ class LastLayerObjective(Objective):
         gram = to_examples(ops.transpose(to_examples(gram)))
         return LowRank(root[:, None] * gram * root, project, expand)
 
+    def _example_of_row(self):
+        """The number of examples, and to which of them every row belongs.
+
+        `None` in place of the latter if all have one row.
+        """
+        numbers, count = [], 0
+        for a in self.features:
+            size = ops.shape(a)[0]
+            numbers.append(ops.repeat(count + ops.arange(size), a.shape[1]))
+            count += size
+        if all(a.shape[1] == 1 for a in self.features):
+            return count, None
+        return count, ops.concatenate(numbers)
+
     def output_gradients(self) -> list:
         """`δ_n = ∂l_n/∂z_n`, a tensor `(n, views, units)` for every term."""
         return [
-            derivatives.gradient(_total(term), [z])[0]
+            derivatives.gradient(total_loss(term), [z])[0]
             for term, z in zip(
                 self.terms, self.outputs(self.parameters), strict=True
             )
@@ -119,62 +142,115 @@ class LastLayerCurvature(Operator):
         self.objective = objective
         self.outer_product = outer_product
         if outer_product:
-            self.blocks = map(OutputOuterProduct, objective.output_gradients())
+            blocks = map(OutputOuterProduct, objective.output_gradients())
         else:
-            self.blocks = map(
-                output_hessian,
-                objective.terms,
-                objective.outputs(objective.parameters),
-            )
-        self.blocks = list(self.blocks)
-
-    def _sums(self):
-        weights = [term.weights for term in self.objective.terms]
-        return zip(self.objective.features, weights, self.blocks, strict=True)
+            outputs = objective.outputs(objective.parameters)
+            blocks = map(output_hessian, objective.terms, outputs)
+        self.blocks = list(blocks)
+        self.weights = [term.weights for term in objective.terms]
+        self.rows = ops.concatenate([_flat(a) for a in objective.features])
 
     def matvec(self, vector):
         """`Aᵀ [w_n W_n (a_n V)]`."""
-        direction = self.objective.matrix(vector)
-        product = ops.zeros_like(direction)
-        for a, weights, block in self._sums():
-            y = block.matvec(ops.matmul(a, direction))
-            product += _gram(a, weights[:, None, None] * y)
-        return ops.reshape(product, (-1,)) + self._penalty_product(vector)
+        product = self._product(self.rows, self.objective.matrix(vector))
+        product = ops.reshape(product, (-1,))
+        if self.objective.regularization is None:
+            return product
+        return product + self._penalty_product(vector)
+
+    def _product(self, rows, direction):
+        outputs = tf.matmul(rows, direction)
+        shapes = [ops.shape(a)[:2] for a in self.objective.features]
+        parts = tf.split(outputs, [n * views for n, views in shapes])
+        products = []
+        for part, (_, views), weights, block in zip(
+            parts, shapes, self.weights, self.blocks, strict=True
+        ):
+            part = ops.reshape(part, (-1, views, part.shape[-1]))
+            product = weights[:, None, None] * block.matvec(part)
+            products.append(_flat(product))
+        return tf.matmul(rows, ops.concatenate(products), transpose_a=True)
 
     def as_matrix(self):
-        """One Gram matrix for every pair of head outputs."""
-        features = self.objective.features[0].shape[-1]
-        units = self.objective.units
-        matrix = ops.zeros((units, units, features, features), self.dtype)
-        for a, weights, block in self._sums():
-            matrix += _pairwise_grams(a, weights, block.dense(), units)
-        matrix = ops.transpose(matrix, (2, 0, 3, 1))
-        matrix = ops.reshape(matrix, (self.size, self.size))
-        return matrix + self._penalty_matrix()
+        """One Gram matrix for every term, in chunks of head outputs."""
+        matrix = self._penalty_matrix()
+        for a, weights, block in zip(
+            self.objective.features, self.weights, self.blocks, strict=True
+        ):
+            blocks = weights[:, None, None, None, None] * block.dense()
+            matrix += ops.reshape(_gram(a, blocks), (self.size, self.size))
+        return matrix
 
-    def inverse(self, damping):
-        """Woodbury's identity, where the sum holds outer products only."""
+    def materialize(self):
+        """This operator, where its own inverse needs a smaller matrix."""
+        if self.low_rank is not None and self.low_rank.is_below(self.size):
+            return self
+        return super().materialize()
+
+    @functools.cached_property
+    def low_rank(self):
+        """The `LowRank` form where the sum holds outer products only."""
         regularized = self.objective.regularization is not None
         if regularized or not self.outer_product:
             return None
-        return functools.partial(self.objective.low_rank().solve, damping)
+        return self.objective.low_rank()
+
+    def inverse(self, damping):
+        """Woodbury's identity, where the sum holds outer products only."""
+        if self.low_rank is None:
+            return None
+        return functools.partial(self.low_rank.solve, damping)
 
     def sample(self, number):
         """The curvature on a random half of the examples."""
         sampled = self.objective.sample(number)
         return LastLayerCurvature(sampled, self.outer_product)
 
+    @functools.cached_property
+    def restriction(self):
+        """To the span of the features, where there are few rows of them.
+
+        Householder's QR costs as much as `2 rows / units` products.
+        """
+        rows, features = self.rows.shape
+        if rows is None or self.objective.regularization is not None:
+            return None
+        if self.outer_product:  # `inverse` costs less
+            return None
+        if 2 * rows > features or 16 * self.objective.units < rows:
+            return None
+        basis, triangle = tf.linalg.qr(ops.transpose(self.rows))
+
+        def project(vector):
+            matrix = self.objective.matrix(vector)
+            return ops.reshape(
+                tf.matmul(basis, matrix, transpose_a=True), (-1,)
+            )
+
+        def expand(vector):
+            matrix = self.objective.matrix(vector)
+            return ops.reshape(tf.matmul(basis, matrix), (-1,))
+
+        within = _Within(self, ops.transpose(triangle))
+        return Restriction(within, project, expand)
+
     def preconditioner(self, damping):
         """Inverse of (feature second moment ⊗ mean output Hessian) + damping.
 
         Two small eigendecompositions; Martens and Grosse, 2015.
         """
-        moment, mean, total = 0.0, 0.0, 0.0
-        for a, weights, block in self._sums():
-            moment += _gram(a, weights[:, None, None] * a)
-            mean += block.weighted_sum(weights)
-            total += ops.sum(weights) * a.shape[1]
-        s, U = eigh(moment)
+        return self._preconditioner(self.rows, damping)
+
+    def _preconditioner(self, rows, damping):
+        mean, total, weights = 0.0, 0.0, []
+        for a, w, block in zip(
+            self.objective.features, self.weights, self.blocks, strict=True
+        ):
+            mean += block.weighted_sum(w)
+            total += ops.sum(w) * a.shape[1]
+            weights.append(ops.repeat(w, a.shape[1]))
+        weighted = ops.concatenate(weights)[:, None] * rows
+        s, U = eigh(tf.matmul(rows, weighted, transpose_a=True))
         m, Q = eigh(tf.math.divide_no_nan(mean, total))
         eigenvalues = ops.maximum(s, 0.0)[:, None] * ops.maximum(m, 0.0)
         penalty = self._penalty_product(ops.ones((self.size,), self.dtype))
@@ -208,117 +284,28 @@ class LastLayerCurvature(Operator):
         )
 
 
-def output_hessian(term: Term, outputs):
-    """The operator `W_n` of a term at its head outputs."""
-    if term.softmax:
-        return SoftmaxHessian(outputs)
-    return OutputHessian(term, outputs)
-
-
-class OutputHessian:
-    """`W_n = ∂²l_n/∂z²` of any twice-differentiable loss, by differentiation.
+class _Within(Operator):
+    """A curvature whose features are given in another basis.
 
     Args:
-        term: the `Term` whose loss it is.
-        outputs: tensor `(n, views, units)`, where to differentiate.
+        whole: a `LastLayerCurvature` without regularisers.
+        rows: tensor `(n · views, features)`.
     """
 
-    def __init__(self, term, outputs):
-        self.total = _total(term)
-        self.outputs = outputs
+    def __init__(self, whole, rows):
+        units = whole.objective.units
+        super().__init__(rows.shape[1] * units, whole.dtype)
+        self.whole = whole
+        self.rows = rows
 
-    def matvec(self, y):
-        """`W_n y_n` for `y` of shape `(n, views, units)`."""
-        return derivatives.hvp(self.total, [self.outputs], [y])[0]
+    def matvec(self, vector):
+        """As the whole's."""
+        direction = self.whole.objective.matrix(vector)
+        return ops.reshape(self.whole._product(self.rows, direction), (-1,))
 
-    def dense(self):
-        """`W_n` as a tensor `(n, views, units, views, units)`."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self.outputs)
-            gradient = derivatives.gradient(self.total, [self.outputs])[0]
-        blocks = tape.batch_jacobian(
-            gradient,
-            self.outputs,
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        return blocks
-
-    def weighted_sum(self, weights):
-        """`Σ_n w_n Σ_views W_n`, the blocks within a view: `(units, units)`."""
-        _, views, units = self.outputs.shape
-
-        def column(unit):
-            total = ops.zeros_like(unit)
-            for view in range(views):
-                place = ops.one_hot(view, views, dtype=unit.dtype)[:, None]
-                y = ops.zeros_like(self.outputs) + place * unit
-                product = self.matvec(y)[:, view]
-                total += ops.sum(weights[:, None] * product, 0)
-            return total
-
-        return tf.map_fn(column, ops.eye(units, dtype=weights.dtype))
-
-
-class SoftmaxHessian:
-    """`W_n = diag(p_n) - p_n p_nᵀ` of the softmax cross-entropy, one view.
-
-    Args:
-        outputs: tensor `(n, 1, units)`, the logits.
-    """
-
-    def __init__(self, outputs):
-        self.p = ops.softmax(outputs)
-
-    def matvec(self, y):
-        """`W_n y_n` for `y` of shape `(n, 1, units)`."""
-        y = self.p * y
-        return y - self.p * ops.sum(y, -1, keepdims=True)
-
-    def dense(self):
-        """`W_n` as a tensor `(n, 1, units, 1, units)`."""
-        p = self.p[:, 0]
-        blocks = tf.linalg.diag(p) - p[:, :, None] * p[:, None, :]
-        return blocks[:, None, :, None, :]
-
-    def weighted_sum(self, weights):
-        """`Σ_n w_n W_n`, shape `(units, units)`."""
-        p = self.p[:, 0]
-        weighted = weights[:, None] * p
-        return tf.linalg.diag(ops.sum(weighted, 0)) - ops.matmul(
-            ops.transpose(weighted), p
-        )
-
-
-class OutputOuterProduct:
-    """`W_n = δ_n δ_nᵀ`, which makes `H` the sum of `g_n g_nᵀ`.
-
-    Args:
-        gradients: tensor `(n, views, units)`, the `δ_n`.
-    """
-
-    def __init__(self, gradients):
-        self.delta = gradients
-
-    def matvec(self, y):
-        """`δ_n ⟨δ_n, y_n⟩` for `y` of shape `(n, views, units)`."""
-        return self.delta * ops.sum(self.delta * y, (1, 2), keepdims=True)
-
-    def dense(self):
-        """`δ_n δ_nᵀ` as a tensor `(n, views, units, views, units)`."""
-        return self.delta[..., None, None] * self.delta[:, None, None]
-
-    def weighted_sum(self, weights):
-        """`Σ_n w_n Σ_views δ_n δ_nᵀ`, shape `(units, units)`."""
-        return _gram(self.delta, weights[:, None, None] * self.delta)
-
-
-def _total(term):
-    return lambda outputs: ops.sum(term.loss(outputs[0]))
-
-
-def _gram(a, b):
-    """`Σ_n Σ_views a_nᵀ b_n` for `(n, views, p)` and `(n, views, q)`."""
-    return tf.matmul(_flat(a), _flat(b), transpose_a=True)
+    def preconditioner(self, damping):
+        """As the whole's."""
+        return self.whole._preconditioner(self.rows, damping)
 
 
 def _flat(a):
@@ -330,35 +317,26 @@ def _with_ones(a):
     return ops.concatenate([a, ops.ones_like(a[..., :1])], axis=-1)
 
 
-def _pairwise_grams(a, weights, blocks, units):
-    """`Σ_n w_n Σ W_n[v, c, v', c'] a_n[v] a_n[v']ᵀ` as `(c, c', d, d)`."""
-    rows = []
-    for c in range(units):
-        # The matrix is symmetric: only c' >= c is computed.
-        row = 0.0
-        for v in range(a.shape[1]):
-            for u in range(a.shape[1]):
-                scale = weights[:, None] * blocks[:, v, c, u, c:]
-                scaled = scale[:, :, None] * a[:, u, None, :]
-                flat = ops.reshape(scaled, (ops.shape(a)[0], -1))
-                row += tf.matmul(a[:, v], flat, transpose_a=True)
-        rows.append(
-            tf.transpose(
-                ops.reshape(row, (a.shape[-1], units - c, a.shape[-1])),
-                (1, 0, 2),
-            )
-        )
-    return _mirror(rows)
+def _gram(a, blocks):
+    """`Σ_n W_n ⊗ a_n a_nᵀ` as a tensor `(d, units, d, units)`.
 
+    Args:
+        a: tensor `(n, views, d)`.
+        blocks: tensor `(n, views, units, views, units)`, the `W_n`.
+    """
+    size, views, d = a.shape
+    units = blocks.shape[-1]
 
-def _mirror(rows):
-    """Upper triangle of blocks, row by row, to the full symmetric matrix."""
-    units = len(rows)
-    full = [
-        [
-            rows[c][d - c] if d >= c else ops.transpose(rows[d][c - d])
-            for d in range(units)
-        ]
-        for c in range(units)
-    ]
-    return ops.stack([ops.stack(row) for row in full])
+    def rows(chunk):
+        """Of chunk `(n, views, k, views, units)`: `(d, k, d, units)`."""
+        crossed = tf.einsum("nvkue,nuj->nvkje", chunk, a)
+        k = chunk.shape[2]
+        crossed = ops.reshape(crossed, (-1, k * d * units))
+        product = tf.matmul(_flat(a), crossed, transpose_a=True)
+        return ops.reshape(product, (d, k, d, units))
+
+    if size is not None and size * views * units**2 * d <= CHUNK:
+        return rows(blocks)
+    blocks = ops.transpose(blocks, (2, 0, 1, 3, 4))
+    gram = tf.map_fn(lambda block: rows(block[:, :, None])[:, 0], blocks)
+    return ops.transpose(gram, (1, 0, 2, 3))

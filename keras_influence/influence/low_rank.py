@@ -2,7 +2,6 @@ import dataclasses
 from collections.abc import Callable
 
 import tensorflow as tf
-from keras import ops
 
 
 @dataclasses.dataclass
@@ -20,9 +19,13 @@ class LowRank:
     expand: Callable
 
     @property
-    def rank(self) -> int:
-        """The number of rows of `F`."""
+    def rank(self) -> int | None:
+        """The number of rows of `F`; `None` where only a run will tell."""
         return self.gram.shape[0]
+
+    def is_below(self, size: int) -> bool:
+        """Whether a `rank²` solve is to be preferred to one of `size²`."""
+        return self.rank is None or self.rank < size
 
     def matvec(self, vector):
         """`FᵀF v`."""
@@ -33,7 +36,7 @@ class LowRank:
 
         Reference: Woodbury, "Inverting modified matrices", 1950.
         """
-        identity = ops.eye(self.rank, dtype=self.gram.dtype)
+        identity = tf.eye(tf.shape(self.gram)[0], dtype=self.gram.dtype)
         # Not `ops.cholesky`, which raises where this one gives NaN.
         factor = tf.linalg.cholesky(self.gram + damping * identity)
         inner = tf.linalg.cholesky_solve(factor, self.project(vector)[:, None])

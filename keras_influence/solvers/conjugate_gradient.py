@@ -116,34 +116,45 @@ def conjugate_gradient(
         The solution, the `Reason` as an integer scalar tensor, and the
         number of products.
     """
-    precondition = precondition or (lambda residual: residual)
     rounding = float(np.finfo(operator.dtype).eps)
-    target = max(tolerance, rounding) * ops.norm(vector)
+    target = (max(tolerance, rounding) * norm(vector)) ** 2
+    apply = _at_unit_scale(precondition, vector)
 
-    def unfinished(i, x, r, z, p, largest, definite):
-        return (i < iterations) & (ops.norm(r) > target) & definite
+    def unfinished(i, x, r, z, p, rz, rr, largest, definite):
+        return (i < iterations) & (rr > target) & definite
 
-    def step(i, x, r, z, p, largest, definite):
+    def step(i, x, r, z, p, rz, rr, largest, definite):
         product = operator.matvec(p) + damping * p
-        length = norm(p)
-        rayleigh = _dot(p / length, product) / length
+        curvature = _dot(p, product)
+        rayleigh = curvature / _dot(p, p)
         # Singular in rounding counts as singular.
         largest = ops.maximum(largest, rayleigh)
-        definite = (rayleigh > rounding * largest) & (_dot(r, z) > 0)
-        alpha = ops.where(definite, _dot(r, z) / _dot(p, product), 0.0)
+        definite = (rayleigh > rounding * largest) & (rz > 0)
+        alpha = ops.where(definite, rz / curvature, 0.0)
         x = x + alpha * p
-        next_r = r - alpha * product
-        next_z = precondition(next_r)
-        beta = ops.divide_no_nan(_dot(next_r, next_z), _dot(r, z))
-        return i + 1, x, next_r, next_z, next_z + beta * p, largest, definite
+        r = r - alpha * product
+        z = apply(r)
+        rr = _dot(r, r)
+        following = rr if precondition is None else _dot(r, z)
+        p = z + ops.divide_no_nan(following, rz) * p
+        return i + 1, x, r, z, p, following, rr, largest, definite
 
-    z = precondition(vector)
-    zero = ops.zeros((), operator.dtype)
-    state = (0, ops.zeros_like(vector), vector, z, z, zero, True)
-    i, x, r, *_, definite = ops.while_loop(unfinished, step, state)
-    reason = reason_if(ops.norm(r) > target, Reason.TOLERANCE_NOT_REACHED)
+    z, zero = apply(vector), ops.zeros((), operator.dtype)
+    rr = _dot(vector, vector)
+    state = 0, ops.zeros_like(vector), vector, z, z, _dot(vector, z), rr
+    state = ops.while_loop(unfinished, step, (*state, zero, True))
+    i, x, *_, rr, _, definite = state
+    reason = reason_if(rr > target, Reason.TOLERANCE_NOT_REACHED)
     reason = reason_if(definite, reason, Reason.NOT_POSITIVE_DEFINITE)
     return x, reason, i
+
+
+def _at_unit_scale(precondition, vector):
+    """A multiple of the preconditioner whose squares stay in range."""
+    if precondition is None:
+        return lambda residual: residual
+    scale = ops.divide_no_nan(1.0, ops.max(ops.abs(precondition(vector))))
+    return lambda residual: scale * precondition(residual)
 
 
 def _dot(a, b):

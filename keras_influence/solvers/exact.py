@@ -10,10 +10,28 @@ from keras_influence.solvers.solver import (
     check_positive_integers,
 )
 
+# The largest size for which writing out and factorising the matrix takes no
+# longer than 50 products: between 200 and 400, `benchmarks/scaling.py`.
+MAX_DENSE = 256
+# Scores are then within 1e-5 of those of a factorisation in float32.
+TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
+# Above this condition number, and below this size, preconditioning pays.
+MAX_CONDITION, MAX_PRECONDITIONED = 1000.0, 10**6
+
 
 @keras.saving.register_keras_serializable(package="keras_influence")
 class Exact(Solver):
     """Solves to rounding: Cholesky for small operators, else matrix-free.
+
+    How is decided by what it costs, for the same scores to a relative `1e-5`:
+
+    - up to `max_dense` parameters, and where the operator is factorised
+      already: Cholesky, or the operator's own inverse;
+    - a sum of fewer outer products than parameters: Woodbury's identity;
+    - else conjugate gradient to `1e-5` of the right-hand side (`1e-10` in
+      float64), within the span of the examples where there are fewer of them
+      than features. It is preconditioned, up to a million parameters, unless
+      the damping bounds the condition number by 1000.
 
     Args:
         damping: float, what is added to every eigenvalue. Defaults to `1e-3`.
@@ -21,10 +39,7 @@ class Exact(Solver):
             `"largest_eigenvalue"`, `"mean_eigenvalue"`, or `None` for an
             absolute value. Defaults to `None`.
         max_dense: integer, the largest size that is written out as a matrix
-            and factorised, unless the operator is factorised already. Above
-            it the operator's own inverse is used where it has one, as a sum
-            of outer products has by Woodbury's identity; else conjugate
-            gradient runs to `1e-6` of the right-hand side. Defaults to `2500`.
+            and factorised. Defaults to `256`.
 
     Example:
     >>> operator = solvers.DenseOperator(np.diag([1.0, 4.0]))
@@ -39,7 +54,7 @@ class Exact(Solver):
         self,
         damping: float = 1e-3,
         relative_to: str | None = None,
-        max_dense: int = 2500,
+        max_dense: int = MAX_DENSE,
     ):
         super().__init__(damping, relative_to)
         check_positive_integers(max_dense=max_dense)
@@ -58,24 +73,50 @@ class Exact(Solver):
             )
         )
 
+    def absolute_damping(self, operator):
+        """The damping of this operator as a scalar tensor."""
+        # The largest eigenvalue is the same where the products are cheaper.
+        if self.relative_to == "largest_eigenvalue" and operator.restriction:
+            operator = operator.restriction.operator
+        return super().absolute_damping(operator)
+
     def solve_damped(self, operator, damping, vector) -> tuple:
         """Two triangular solves, or up to 1000 products."""
         inverse = operator.inverse(damping)
         if inverse is not None:
             return _checked(inverse(vector))
         if operator.size > self.max_dense:
-            return conjugate_gradient(
-                operator,
-                damping,
-                vector,
-                iterations=1000,
-                tolerance=1e-6,
-                precondition=operator.preconditioner(damping),
-            )
+            return self._matrix_free(operator, damping, vector)
         identity = ops.eye(operator.size, dtype=operator.dtype)
         # Not `ops.cholesky`, which raises where this one gives NaN.
         factor = tf.linalg.cholesky(operator.as_matrix() + damping * identity)
         return _checked(tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0])
+
+    def _matrix_free(self, operator, damping, vector):
+        restriction = operator.restriction if self.damping else None
+        if restriction is None:
+            return self._conjugate_gradient(operator, damping, vector)
+        within, project, expand = restriction
+        inside = project(vector)
+        solution, *how = self._conjugate_gradient(within, damping, inside)
+        # Outside there is nothing but damping.
+        outside = (vector - expand(inside)) / damping
+        return expand(solution) + outside, *how
+
+    def _conjugate_gradient(self, operator, damping, vector):
+        bounded = self.relative_to == "largest_eigenvalue"
+        bounded = bounded and self.damping * MAX_CONDITION >= 1
+        precondition = None
+        if not bounded and operator.size <= MAX_PRECONDITIONED:
+            precondition = operator.preconditioner(damping)
+        return conjugate_gradient(
+            operator,
+            damping,
+            vector,
+            iterations=1000,
+            tolerance=TOLERANCES[operator.dtype],
+            precondition=precondition,
+        )
 
     def get_config(self):
         """The constructor's arguments."""

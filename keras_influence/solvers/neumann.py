@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_influence.solvers.operator import POWER_PRODUCTS, norm
+from keras_influence.solvers.operator import LANCZOS_PRODUCTS, norm
 from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
@@ -21,7 +21,7 @@ class Neumann(Solver):
     Args:
         terms: integer, how many terms, a product each. Defaults to `20`.
         step: float, or `None` for the inverse of the largest eigenvalue of
-            `H + damping·I` by power iteration (20 products), with which the
+            `H + damping·I` by Lanczos' iteration (8 products), with which the
             series of a positive definite operator converges. Defaults to
             `None`.
         damping: float, what is added to every eigenvalue. Defaults to `1e-3`.
@@ -61,7 +61,7 @@ class Neumann(Solver):
         step, products = self.step, self.terms
         if step is None:
             step = 1.0 / self.largest_damped_eigenvalue(operator, damping)
-            products += POWER_PRODUCTS - self._damping_products()
+            products += LANCZOS_PRODUCTS - self._damping_products()
 
         def add(_, state):
             total, term, _ = state

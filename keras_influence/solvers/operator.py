@@ -1,9 +1,12 @@
+from collections.abc import Callable
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 from keras import ops
 
 PROBES = 32
-POWER_PRODUCTS = 20
+LANCZOS_PRODUCTS = 8
 
 
 class Operator:
@@ -88,6 +91,14 @@ class Operator:
         """
         return self
 
+    @property
+    def restriction(self) -> "Restriction | None":
+        """This operator on a subspace outside which it is zero, or `None`.
+
+        The base class knows of none.
+        """
+        return None
+
     def inverse(self, damping):
         """The inverse of the damped operator where its structure gives one.
 
@@ -111,6 +122,20 @@ class Operator:
             definite, or `None` where there is none.
         """
         return None
+
+
+class Restriction(NamedTuple):
+    """`H = E h Eᵀ` with orthonormal columns in `E`, fewer than `H` has.
+
+    Args:
+        operator: the `Operator` `h`.
+        project: function from a vector to `Eᵀ` times it.
+        expand: function from a vector of the size of `h` to `E` times it.
+    """
+
+    operator: Operator
+    project: Callable
+    expand: Callable
 
 
 class DenseOperator(Operator):
@@ -151,31 +176,51 @@ class DenseOperator(Operator):
         return ops.trace(self.matrix)
 
 
-def largest_eigenvalue(operator: Operator, iterations: int = POWER_PRODUCTS):
-    """Largest eigenvalue (in magnitude) of an operator by power iteration.
+def largest_eigenvalue(operator: Operator, products: int = LANCZOS_PRODUCTS):
+    """Largest eigenvalue (in magnitude) of an operator by Lanczos' iteration.
+
+    With the default number of products it is exact for up to 8 eigenvalues,
+    else from 80 to 100 % of the true value: above 95 % in most cases, which
+    is enough for a damping or a step size.
 
     Args:
         operator: an `Operator`.
-        iterations: integer, matrix-vector products spent. Defaults to `20`.
+        products: integer, matrix-vector products spent. Defaults to `8`.
 
     Returns:
-        Scalar tensor: the norm of the last product, never above the true value
-        by more than rounding.
+        Scalar tensor, never above the true value by more than rounding.
 
     Example:
     >>> operator = DenseOperator(np.diag([1.0, 2.0]))
     >>> round(float(largest_eigenvalue(operator)), 6)
     2.0
+
+    Reference: Kuczynski and Wozniakowski, "Estimating the largest eigenvalue
+    by the power and Lanczos algorithms with a random start", 1992.
     """
     start = gaussian((operator.size,), 0, operator.dtype)
+    start = start / norm(start)
+    zero = ops.zeros((), operator.dtype)
 
-    def step(_, state):
-        product = operator.matvec(state[0])
-        length = norm(product)
-        return ops.divide_no_nan(product, length), length
+    def step(j, state):
+        q, before, link, diagonal, links = state
+        rest = operator.matvec(q) - link * before
+        value = ops.sum(q * rest)
+        rest = rest - value * q
+        link = norm(rest)
+        diagonal = ops.slice_update(diagonal, (j,), value[None])
+        links = ops.slice_update(links, (j,), link[None])
+        return ops.divide_no_nan(rest, link), q, link, diagonal, links
 
-    state = start / norm(start), ops.zeros((), operator.dtype)
-    return ops.fori_loop(0, iterations, step, state)[1]
+    values = ops.zeros((products,), operator.dtype)
+    state = start, ops.zeros_like(start), zero, values, values
+    *_, diagonal, links = ops.fori_loop(0, products, step, state)
+    tridiagonal = tf.linalg.diag(diagonal)
+    tridiagonal += tf.linalg.diag(links[:-1], k=1)
+    tridiagonal += tf.linalg.diag(links[:-1], k=-1)
+    scale = ops.max(ops.abs(tridiagonal))
+    ritz, _ = eigh(ops.divide_no_nan(tridiagonal, scale))
+    return scale * ops.max(ops.abs(ritz))
 
 
 def gaussian(shape, number, dtype):

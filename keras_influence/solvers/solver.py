@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_influence.representation import representation
 from keras_influence.solvers.operator import (
-    POWER_PRODUCTS,
+    LANCZOS_PRODUCTS,
     Operator,
     largest_eigenvalue,
     norm,
@@ -61,7 +61,7 @@ class Solver:
     Args:
         damping: float, what is added to every eigenvalue. Defaults to `0.0`.
         relative_to: what `damping` is a fraction of:
-            `"largest_eigenvalue"` (by power iteration, 20 products),
+            `"largest_eigenvalue"` (by Lanczos' iteration, 8 products),
             `"mean_eigenvalue"` (by the operator's trace), or `None` for an
             absolute value. Defaults to `None`.
 
@@ -161,7 +161,7 @@ class Solver:
 
     def _damping_products(self):
         largest = self.relative_to == "largest_eigenvalue"
-        return POWER_PRODUCTS if self.damping and largest else 0
+        return LANCZOS_PRODUCTS if self.damping and largest else 0
 
     def largest_damped_eigenvalue(self, operator: Operator, damping):
         """The largest eigenvalue of `H + damping·I` as a scalar tensor."""

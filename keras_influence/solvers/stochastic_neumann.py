@@ -2,11 +2,15 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.solvers.operator import largest_eigenvalue, norm
+from keras_influence.solvers.operator import (
+    LANCZOS_PRODUCTS,
+    largest_eigenvalue,
+    norm,
+)
 from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
 
-SAMPLES, POWER_ITERATIONS = 5, 10
+SAMPLES = 5
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -26,7 +30,7 @@ class StochasticNeumann(Solver):
         repeats: integer, how many runs are averaged. Defaults to `1`.
         scale: float, at least the largest eigenvalue of a mini-batch's
             damped curvature, or `None` for the largest among 5 mini-batches
-            by power iteration (10 products each); half the largest is where
+            by Lanczos' iteration (8 products each); half the largest is where
             divergence begins. Defaults to `None`.
         damping: float, what is added to every eigenvalue. Defaults to `1e-3`.
         relative_to: what `damping` is a fraction of:
@@ -83,7 +87,7 @@ class StochasticNeumann(Solver):
         total, bounded = ops.fori_loop(0, self.repeats, run, state)
         products = self.depth * self.repeats
         if self.scale is None:
-            products += SAMPLES * POWER_ITERATIONS
+            products += SAMPLES * LANCZOS_PRODUCTS
         diverged = reason_if(~bounded, Reason.DIVERGED)
         return step * total / self.repeats, diverged, products
 
@@ -101,7 +105,7 @@ def largest_of_samples(operator):
     """The largest eigenvalue that a few of the operator's samples have."""
     return ops.max(
         tf.map_fn(
-            lambda i: largest_eigenvalue(operator.sample(i), POWER_ITERATIONS),
+            lambda i: largest_eigenvalue(operator.sample(i)),
             tf.range(SAMPLES),
             fn_output_signature=operator.dtype,
         )

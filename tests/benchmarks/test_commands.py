@@ -54,6 +54,22 @@ def test_approximations(tmp_path, tfds_dir):
     assert picture.stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_scaling(tmp_path):
+    path = tmp_path / "scaling.json"
+    output = run("scaling", "--rounds", 1, "--json", path)
+    tables = json.loads(path.read_text())["tables"]
+    assert all(title in output for title in tables)
+    graphs, solves, steps = tables.values()
+    default = {row["operations"] for row in graphs if row["solver"] != "dense"}
+    assert max(default) < 2000
+    assert {row["step"] for row in steps} >= {"plain", "update", "stock Keras"}
+    for row in solves:
+        if row["solver"] == "default":
+            assert row["scores off by"] < 1e-4
+            assert row["residual"] < 2e-5
+
+
 def test_peers_that_do_not_start_are_an_error():
     with (
         Peers(sys.executable, ["not a number"]) as peers,

@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from keras_influence import solvers
+from keras_influence.influence import last_layer
 from keras_influence.influence.head import Head
 from keras_influence.influence.last_layer import LastLayerCurvature
 from keras_influence.influence.objective import Term
@@ -138,6 +140,11 @@ def convex_over_views(z):
     return apart + ops.sum(ops.logsumexp(z, -1), -1)
 
 
+def mixed_views(z):
+    """Blocks between the views that are not symmetric themselves."""
+    return ops.sum(ops.tanh(z[:, 0]) * ops.roll(z[:, -1], 1, -1) ** 2, -1)
+
+
 def unlabeled(n, views, features, loss=over_views):
     a = random.normal(size=(n, views, features))
     return a, loss, None, random.uniform(size=n)
@@ -186,6 +193,153 @@ def test_gradients_through_two_views_have_blocks_between_them():
     check(problem)
     block = LastLayerCurvature(problem.objective).blocks[0].dense()
     assert np.abs(block[:, 0, :, 1]).max() > 1e-3
+
+
+def test_views_are_not_mixed_up():
+    problem = Problem(dense(3, 3, True), [unlabeled(4, 2, 3, mixed_views)])
+    block = LastLayerCurvature(problem.objective).blocks[0].dense().numpy()
+    between = block[:, 0, :, 1]
+    assert np.abs(between - between.transpose(0, 2, 1)).max() > 1e-2
+    check(problem)
+
+
+def test_a_matrix_in_chunks_is_the_same(monkeypatch):
+    parts = [labeled("sparse", 5, 4, 3), unlabeled(4, 2, 4, mixed_views)]
+    problem = Problem(dense(4, 3, True), parts)
+    monkeypatch.setattr(last_layer, "CHUNK", 1)
+    matrix = LastLayerCurvature(problem.objective).as_matrix()
+    assert_close(matrix, problem.hessian())
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("max_dense", [1, 10**6])
+def test_few_rows_of_many_features(use_bias, max_dense):
+    parts = [labeled("sparse", 3, 20, 3), unlabeled(2, 2, 20, mixed_views)]
+    problem = Problem(dense(20, 3, use_bias), parts)
+    curvature = LastLayerCurvature(problem.objective)
+    within, project, expand = curvature.restriction
+    hessian = problem.hessian()
+    damping = 0.1 - np.linalg.eigvalsh(hessian)[0]
+    assert within.size == 7 * 3
+    vector = random.normal(size=len(hessian))
+    inside = project(tf.constant(vector))
+    assert_close(project(expand(inside)), inside)
+    assert_close(expand(within.matvec(inside)), hessian @ vector)
+    solver = solvers.Exact(damping, max_dense=max_dense)
+    solution = solver.solve(curvature, vector)
+    exact = np.linalg.solve(hessian + damping * np.eye(len(hessian)), vector)
+    assert_close(solution.vector, exact, 1e-7)
+    relative = solvers.Exact(1.0, "largest_eigenvalue", max_dense=max_dense)
+    expected = np.abs(np.linalg.eigvalsh(hessian)).max()
+    found = relative.absolute_damping(curvature)
+    np.testing.assert_allclose(found, expected, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "units", "restricted"),
+    [(10, 3, True), (11, 3, False), (10, 1, True), (17, 1, False)],
+)
+def test_restricted_where_it_saves(rows, units, restricted):
+    features = 21 if rows < 12 else 60
+    parts = [labeled("mse", rows, features - 1, units)]
+    curvature = LastLayerCurvature(
+        Problem(dense(features - 1, units, True), parts).objective
+    )
+    assert (curvature.restriction is not None) is restricted
+
+
+def test_a_regularizer_reaches_beyond_the_span():
+    layer = dense(20, 3, True, kernel_regularizer="l2")
+    problem = Problem(layer, [labeled("sparse", 3, 20, 3)])
+    assert LastLayerCurvature(problem.objective).restriction is None
+
+
+@pytest.mark.parametrize("solver", [solvers.Exact(0.1), solvers.Exact(1e-6)])
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("known", [True, False])
+def test_outer_products_are_solved_by_their_rank(solver, views, known):
+    parts = [labeled("mse", 5, 8, 3), unlabeled(6, views, 8)]
+    layer = dense(8, 3, True)
+    expected = 0.0
+    problem = Problem(layer, parts)
+    for (*_, weights), g in zip(parts, problem.gradients(), strict=True):
+        expected += (weights[:, None] * g).T @ g
+    vector = random.normal(size=27)
+    damping = solver.damping * np.eye(27)
+
+    def run(vector, labeled_rows, unlabeled_rows):
+        features = [labeled_rows, unlabeled_rows]
+        terms = [
+            Term(lambda z: ops.mean((z[:, 0] - parts[0][2]) ** 2, -1), w0),
+            Term(over_views, w1),
+        ]
+        objective = Head(layer).objective(features, terms)
+        curvature = LastLayerCurvature(objective, outer_product=True)
+        assert solver.max_dense >= curvature.size
+        assert curvature.materialize() is curvature
+        return solver.solve(curvature, vector).vector
+
+    (w0, w1) = (tf.constant(part[-1]) for part in parts)
+    if not known:
+        run = tf.function(
+            run,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec((27,), "float64"),
+                tf.TensorSpec((None, 1, 8), "float64"),
+                tf.TensorSpec((None, views, 8), "float64"),
+            ],
+        )
+    found = run(tf.constant(vector), *(tf.constant(p[0]) for p in parts))
+    exact = np.linalg.solve(expected + damping, vector)
+    assert_close(found, exact, 1e-7)
+
+
+def test_more_outer_products_than_parameters_are_written_out():
+    problem = Problem(dense(2, 2, True), [labeled("sparse", 9, 2, 2)])
+    curvature = LastLayerCurvature(problem.objective, outer_product=True)
+    assert curvature.materialize() is not curvature
+
+
+def operations(units, features, outer_product=False):
+    """How many operations a traced solve has, loops and branches included."""
+    parts = [labeled("sparse", 6, features, units)]
+    parts.append(unlabeled(5, 2, features))
+    problem = Problem(dense(features, units, True), parts)
+    solver = solvers.Exact(0.01, "largest_eigenvalue")
+
+    def run(vector):
+        curvature = LastLayerCurvature(problem.objective, outer_product)
+        return solver.solve(curvature, vector).vector
+
+    size = (features + 1) * units
+    spec = tf.TensorSpec((size,), "float64")
+    traced = tf.function(run, autograph=False).get_concrete_function(spec)
+    graph = traced.graph.as_graph_def()
+    inner = sum(len(f.node_def) for f in graph.library.function)
+    return len(graph.node) + inner
+
+
+@pytest.mark.parametrize("outer_product", [True, False])
+@pytest.mark.parametrize(
+    "sizes",
+    [[(3, 6), (10, 20)], [(30, 12), (90, 20)], [(30, 40), (90, 60)]],
+    ids=["dense", "matrix_free", "few_rows"],
+)
+def test_the_graph_does_not_grow(sizes, outer_product):
+    small, large = (operations(*size, outer_product) for size in sizes)
+    assert abs(large - small) < 20
+    assert large < 1000
+
+
+def test_sums_of_output_hessians():
+    parts = [unlabeled(4, 2, 3, mixed_views)]
+    problem = Problem(dense(3, 4, True), parts)
+    block = LastLayerCurvature(problem.objective).blocks[0]
+    weights = tf.constant(parts[0][-1])
+    within = sum(block.dense().numpy()[:, v, :, v] for v in range(2))
+    expected = np.einsum("n,nce->ce", weights, within)
+    assert_close(block.weighted_sum(weights), expected)
 
 
 @pytest.mark.parametrize(
@@ -296,8 +450,10 @@ def test_preconditioner_is_positive_definite(sign):
     assert np.linalg.eigvalsh(matrix).min() > 0
 
 
-def test_preconditioner_inverts_what_is_a_kronecker_product():
-    layer = dense(4, 3, True)
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
+def test_preconditioner_inverts_what_is_a_kronecker_product(penalty):
+    decay = keras.regularizers.L2(penalty) if penalty else None
+    layer = dense(4, 3, True, kernel_regularizer=decay, bias_regularizer=decay)
     problem = Problem(layer, [labeled("mse", 9, 4, 3)])
     curvature = LastLayerCurvature(problem.objective)
     precondition = curvature.preconditioner(tf.constant(0.1, "float64"))

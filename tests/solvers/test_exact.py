@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_influence.solvers import DenseOperator, Exact
+from keras_influence.solvers import DenseOperator, Exact, Operator, Reason
 from tests.cases.solvers import errors, right_hand_side, rotated, solve
 
 
@@ -46,7 +46,69 @@ def test_matrix_free_uses_the_operators_preconditioner():
     assert operator.products == 2
 
 
-@pytest.mark.parametrize("max_dense", [1, 2500])
+class Counting(DenseOperator):
+    """Says which of its ways was taken."""
+
+    def __init__(self, size, dtype="float64"):
+        super().__init__(rotated(np.linspace(0.5, 1.0, size), dtype=dtype))
+        self.taken = set()
+
+    def materialize(self):
+        self.taken.add("matrix")
+        return DenseOperator(self.matrix)
+
+    def preconditioner(self, damping):
+        self.taken.add("preconditioner")
+        return lambda residual: residual / (1.0 + damping)
+
+
+@pytest.mark.parametrize(
+    ("size", "arguments", "taken"),
+    [
+        (256, {}, {"matrix"}),
+        (257, {}, {"preconditioner"}),
+        (257, {"max_dense": 257}, {"matrix"}),
+        (9, {"max_dense": 8}, {"preconditioner"}),
+        (257, {"relative_to": "largest_eigenvalue"}, set()),
+        (
+            257,
+            {"relative_to": "largest_eigenvalue", "damping": 9e-4},
+            {"preconditioner"},
+        ),
+        (257, {"relative_to": "mean_eigenvalue"}, {"preconditioner"}),
+    ],
+)
+def test_the_way_is_chosen_by_what_it_costs(size, arguments, taken):
+    operator = Counting(size)
+    solution = Exact(**arguments).solve(operator, right_hand_side(size))
+    assert operator.taken == taken
+    assert solution.reason == Reason.OK
+    assert solution.residual < 1e-9
+
+
+def test_above_a_million_parameters_nothing_is_preconditioned():
+    class Double(Operator):
+        def matvec(self, vector):
+            return 2.0 * vector
+
+        def preconditioner(self, damping):
+            raise AssertionError
+
+    solution = Exact().solve(Double(10**6 + 1), tf.ones(10**6 + 1))
+    assert solution.reason == Reason.OK
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_matrix_free_as_exact_as_its_tolerance(dtype):
+    matrix = rotated(np.geomspace(0.01, 1, 300), dtype=dtype)
+    vector = right_hand_side(300, dtype=dtype)
+    solution = solve(Exact(0.0), matrix, vector, "graph")
+    tolerance = {"float32": 1e-5, "float64": 1e-10}[dtype]
+    assert tolerance / 10 < solution.residual < 1.5 * tolerance
+    assert solution.reason is Reason.OK
+
+
+@pytest.mark.parametrize("max_dense", [1, 256])
 def test_garbage_of_a_singular_matrix_is_not_valid(max_dense):
     solver = Exact(damping=0.0, max_dense=max_dense)
     for seed in range(20):

@@ -53,17 +53,41 @@ def test_trace_of_a_matrix_is_exact():
     np.testing.assert_allclose(DenseOperator(matrix).trace(), np.trace(matrix))
 
 
-def test_power_iteration_converges_at_its_rate():
-    matrix = rotated([1.0, 0.9, 0.5, -0.3])
-    budgets = [10, 20, 40, 80]
-    found = [
-        float(largest_eigenvalue(DenseOperator(matrix), k)) for k in budgets
-    ]
-    errors = 1 - np.array(found)
-    assert (errors > 0).all()
-    # The estimate's error is quadratic in the vector's: (0.9²)^k.
-    rates = np.diff(np.log(errors)) / np.diff(budgets)
-    np.testing.assert_allclose(rates[1:], 2 * np.log(0.9), 0.02)
+@few_examples
+@hypothesis.given(
+    spectrum=st.lists(st.floats(-2.0, 2.0), min_size=1, max_size=8), seed=seeds
+)
+def test_few_eigenvalues_are_found_exactly(spectrum, seed):
+    expected = np.abs(spectrum).max()
+    found = float(largest_eigenvalue(DenseOperator(rotated(spectrum, seed))))
+    np.testing.assert_allclose(found, expected, 1e-6, 1e-12)
+
+
+SPECTRA = {
+    "flat": np.linspace(0.0, 1.0, 200),
+    "decaying": np.geomspace(1e-6, 1.0, 200),
+    "one_large": np.r_[1.0, np.full(199, 0.01)],
+    "cluster": np.r_[np.linspace(0.9, 1.0, 9), np.zeros(191)],
+    "negative": np.r_[-1.0, np.linspace(0.0, 0.7, 199)],
+    "almost_equal": np.linspace(0.95, 1.0, 200),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_largest_eigenvalue_is_within_its_bounds(name, dtype):
+    for seed in range(4):
+        matrix = rotated(SPECTRA[name], seed, dtype)
+        found = float(largest_eigenvalue(DenseOperator(matrix)))
+        assert 0.8 <= found <= 1 + 1e-5
+
+
+def test_more_products_are_closer():
+    operator = DenseOperator(rotated(np.linspace(0.0, 1.0, 200)))
+    found = [float(largest_eigenvalue(operator, k)) for k in (1, 4, 8, 16, 60)]
+    assert (np.diff(found) > 0).all()
+    assert found[0] < 0.7
+    assert found[-1] > 0.999
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -179,11 +179,13 @@ def test_damping(relative_to, unit, mode):
         solvers.Exact(0.1, relative_to=relative_to), matrix, vector, mode
     )
     expected = 1 / (np.diag(matrix) + 0.1 * unit)
-    np.testing.assert_allclose(solution.vector, expected, 1e-12)
+    # XLA's eigendecomposition in float64 is good to about 1e-8.
+    tolerance = 1e-7 if mode == "xla" else 1e-12
+    np.testing.assert_allclose(solution.vector, expected, tolerance)
 
 
 @pytest.mark.parametrize("spent", [(0.0, None), (0.01, "largest_eigenvalue")])
-def test_one_power_iteration_serves_damping_and_step(spent):
+def test_one_estimate_serves_damping_and_step(spent):
     class Counting(solvers.Operator):
         products = 0
 
@@ -194,7 +196,7 @@ def test_one_power_iteration_serves_damping_and_step(spent):
     operator = Counting(3)
     solver = solvers.Neumann(terms=7, damping=spent[0], relative_to=spent[1])
     solver.solve(operator, tf.ones(3))
-    assert operator.products == 20 + 7 + 1
+    assert operator.products == 8 + 7 + 1
 
 
 @pytest.mark.parametrize("name", [*METHODS, "identity"])

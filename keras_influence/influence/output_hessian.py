@@ -1,0 +1,125 @@
+"""`W_n`, the curvature of a loss at the outputs of the head."""
+
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.influence import derivatives
+from keras_influence.influence.objective import Term
+
+
+def output_hessian(term: Term, outputs):
+    """The operator `W_n` of a term at its head outputs.
+
+    Args:
+        term: the `Term`.
+        outputs: tensor `(n, views, units)`.
+
+    Returns:
+        A `SoftmaxHessian` or an `OutputHessian`.
+    """
+    if term.softmax:
+        return SoftmaxHessian(outputs)
+    return OutputHessian(term, outputs)
+
+
+class OutputHessian:
+    """`W_n = ∂²l_n/∂z²` of any twice-differentiable loss, by differentiation.
+
+    Args:
+        term: the `Term` whose loss it is.
+        outputs: tensor `(n, views, units)`, where to differentiate.
+    """
+
+    def __init__(self, term, outputs):
+        self.total = total_loss(term)
+        self.outputs = outputs
+
+    def matvec(self, y):
+        """`W_n y_n` for `y` of shape `(n, views, units)`."""
+        return derivatives.hvp(self.total, [self.outputs], [y])[0]
+
+    def dense(self):
+        """`W_n` as a tensor `(n, views, units, views, units)`."""
+        _, views, units = self.outputs.shape
+        # Not `batch_jacobian`: vectorised, `roll` over axis -1 goes wrong.
+        columns = tf.map_fn(
+            lambda unit: self.matvec(ops.zeros_like(self.outputs) + unit),
+            ops.reshape(
+                ops.eye(views * units, dtype=self.outputs.dtype),
+                (-1, views, units),
+            ),
+        )
+        shape = (views, units, *ops.shape(self.outputs))
+        return ops.transpose(ops.reshape(columns, shape), (2, 3, 4, 0, 1))
+
+    def weighted_sum(self, weights):
+        """`Σ_n w_n Σ_views W_n`, the blocks within a view: `(units, units)`."""
+        _, views, units = self.outputs.shape
+
+        def row(unit):
+            total = ops.zeros_like(unit)
+            for view in range(views):
+                place = ops.one_hot(view, views, dtype=unit.dtype)[:, None]
+                y = ops.zeros_like(self.outputs) + place * unit
+                product = self.matvec(y)[:, view]
+                total += ops.sum(weights[:, None] * product, 0)
+            return total
+
+        return tf.map_fn(row, ops.eye(units, dtype=weights.dtype))
+
+
+class SoftmaxHessian:
+    """`W_n = diag(p_n) - p_n p_nᵀ` of the softmax cross-entropy, one view.
+
+    Args:
+        outputs: tensor `(n, 1, units)`, the logits.
+    """
+
+    def __init__(self, outputs):
+        self.p = ops.softmax(outputs)
+
+    def matvec(self, y):
+        """`W_n y_n` for `y` of shape `(n, 1, units)`."""
+        return self.p * (y - ops.sum(self.p * y, -1, keepdims=True))
+
+    def dense(self):
+        """`W_n` as a tensor `(n, 1, units, 1, units)`."""
+        p = self.p[:, 0]
+        blocks = tf.linalg.diag(p) - p[:, :, None] * p[:, None, :]
+        return blocks[:, None, :, None, :]
+
+    def weighted_sum(self, weights):
+        """`Σ_n w_n W_n`, shape `(units, units)`."""
+        p = self.p[:, 0]
+        weighted = weights[:, None] * p
+        return tf.linalg.diag(ops.sum(weighted, 0)) - ops.matmul(
+            ops.transpose(weighted), p
+        )
+
+
+class OutputOuterProduct:
+    """`W_n = δ_n δ_nᵀ`, which makes `H` the sum of `g_n g_nᵀ`.
+
+    Args:
+        gradients: tensor `(n, views, units)`, the `δ_n`.
+    """
+
+    def __init__(self, gradients):
+        self.delta = gradients
+
+    def matvec(self, y):
+        """`δ_n ⟨δ_n, y_n⟩` for `y` of shape `(n, views, units)`."""
+        return self.delta * ops.sum(self.delta * y, (1, 2), keepdims=True)
+
+    def dense(self):
+        """`δ_n δ_nᵀ` as a tensor `(n, views, units, views, units)`."""
+        return self.delta[..., None, None] * self.delta[:, None, None]
+
+    def weighted_sum(self, weights):
+        """`Σ_n w_n Σ_views δ_n δ_nᵀ`, shape `(units, units)`."""
+        return tf.einsum("n,nvc,nve->ce", weights, self.delta, self.delta)
+
+
+def total_loss(term):
+    """The sum of a term's losses as a function of a list of its outputs."""
+    return lambda outputs: ops.sum(term.loss(outputs[0]))
