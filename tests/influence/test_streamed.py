@@ -3,15 +3,9 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence.last_layer import (
-    LastLayerCurvature,
-    LastLayerObjective,
-)
+from keras_influence.influence.last_layer import LastLayerObjective
 from keras_influence.influence.objective import Term
-from keras_influence.influence.streamed import (
-    StreamedObjective,
-    StreamedOperator,
-)
+from keras_influence.influence.streamed import StreamedObjective
 from tests.cases.influence import assert_close
 
 PARTS = 4
@@ -32,7 +26,7 @@ def batch():
 @pytest.fixture
 def operator(batch):
     streamed = StreamedObjective(objective, [batch] * PARTS, PARTS)
-    return StreamedOperator(streamed, LastLayerCurvature)
+    return streamed.curvature("hessian")
 
 
 def test_one_batch_preconditions_for_all(operator, batch):
