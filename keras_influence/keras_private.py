@@ -3,6 +3,8 @@
 Keras has no public names for these; each says what would replace it.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow.trainer import reduce_per_replica
@@ -16,7 +18,9 @@ def all_layers(model: keras.Model) -> list:
     return list(model._flatten_layers())
 
 
-def step_on_data(model: keras.Model, step, jit_compile: bool):
+def step_on_data(
+    model: keras.Model, step: Callable, jit_compile: bool
+) -> Callable:
     """A training step as a function of a batch, compiled as Keras would.
 
     `keras.Model.make_train_function` knows only `train_step(data)`.
@@ -38,7 +42,7 @@ def step_on_data(model: keras.Model, step, jit_compile: bool):
     return tf.function(on_data, reduce_retracing=True, jit_compile=jit_compile)
 
 
-def steps_on_iterator(model: keras.Model, step):
+def steps_on_iterator(model: keras.Model, step: Callable) -> Callable:
     """`steps_per_execution` steps as a function of an iterator.
 
     As `step_on_data`, in the way of Keras' own `make_train_function`.
@@ -81,7 +85,8 @@ def batches_seen(optimizer: keras.optimizers.Optimizer) -> tuple[int, int]:
 
     `iterations` does not count the batches whose gradients it accumulated.
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
     accumulated = optimizer.gradient_accumulation_steps or 1
     return int(optimizer._iterations.numpy()), accumulated
 
@@ -91,7 +96,9 @@ def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     return model._loss_tracker
 
 
-def variable_place(optimizer: keras.optimizers.Optimizer, variable) -> int:
+def variable_place(
+    optimizer: keras.optimizers.Optimizer, variable: keras.Variable
+) -> int:
     """The place of a variable among those that an optimizer was built on."""
     return optimizer._get_variable_index(variable)
 

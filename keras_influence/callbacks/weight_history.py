@@ -93,7 +93,9 @@ class WeightHistory(keras.callbacks.Callback):
             self._take(self._iterations())
 
     def _iterations(self):
-        return int(self.model.optimizer.iterations)
+        model = self.model
+        assert model is not None  # Keras sets it before it trains.
+        return int(model.optimizer.iterations)
 
     def _take(self, step):
         values = weight_values(self.model)

@@ -114,7 +114,7 @@ class WeightReport(WeightHistory):
             )
             self._save(figure, "examples")
         elif any(isinstance(text, str) for text in self.inputs):
-            self._write_texts(weights)
+            self._write_texts(self.inputs, weights)
 
     def _judged(self, num_examples):
         """Which examples are harmful, or `None` where that is not known."""
@@ -150,7 +150,7 @@ class WeightReport(WeightHistory):
             for row in zip(*columns.values(), strict=True):
                 writer.writerow([spreadsheet_cell(value) for value in row])
 
-    def _write_texts(self, weights):
+    def _write_texts(self, texts, weights):
         """The ends of the most and of the least weighted texts."""
         order = np.argsort(weights, kind="stable")
         groups = {"Most weighted": order[::-1][:20], "Least weighted": order}
@@ -158,14 +158,16 @@ class WeightReport(WeightHistory):
         for title, rows in groups.items():
             lines += [f"# {title}", "", "| weight | id | label | end of text |"]
             lines += ["| --- | --- | --- | --- |"]
-            lines += [self._text_line(i, weights[i]) for i in rows[:20]] + [""]
+            lines += [
+                self._text_line(i, texts[i], weights[i]) for i in rows[:20]
+            ] + [""]
         path = self.directory / "examples.md"
         path.write_text("\n".join(lines), encoding="utf-8")
 
-    def _text_line(self, i, weight):
+    def _text_line(self, i, text, weight):
         columns = self.example_ids, self.labels
         cells = [i if column is None else column[i] for column in columns]
-        text = " ".join(str(self.inputs[i]).split())
+        text = " ".join(str(text).split())
         text = text if len(text) <= 300 else f"... {text[-300:]}"
         cells = [f"{weight:.3f}", *map(markdown_cell, [*cells, text])]
         return "| " + " | ".join(cells) + " |"

@@ -1,5 +1,7 @@
 """What the data of a run must look like, and the errors if it does not."""
 
+from typing import Any, overload
+
 import keras
 import tensorflow as tf
 
@@ -17,7 +19,19 @@ _PARTS = (
 )
 
 
-def as_examples(name: str, examples, forms: dict):
+@overload
+def as_examples(
+    name: str, examples: tf.data.Dataset, forms: dict[int, str]
+) -> tf.data.Dataset: ...
+
+
+@overload
+def as_examples(name: str, examples: tuple, forms: dict[int, str]) -> tuple: ...
+
+
+def as_examples(
+    name: str, examples: Any, forms: dict[int, str]
+) -> tuple | tf.data.Dataset:
     """Examples in one of the forms that are documented, whatever they were.
 
     Args:
@@ -119,7 +133,7 @@ def _converted(name, x, *targets):
         return tf.sparse.to_dense(leaf) if is_sparse else leaf
 
     def wide(leaf):
-        return tf.cast(leaf, WIDER.get(leaf.dtype.name, leaf.dtype))
+        return tf.cast(leaf, WIDER.get(leaf.dtype.name) or leaf.dtype)
 
     x, *targets = keras.tree.map_structure(dense, (x, *targets))
     y = [keras.tree.map_structure(wide, y) for y in targets[:1]]

@@ -3,6 +3,7 @@ import math
 import numbers
 import zlib
 from collections.abc import Callable
+from typing import cast
 
 import keras
 import numpy as np
@@ -138,7 +139,8 @@ def semi_supervised(
         batches("labeled", labeled, batch_size),
         batches("unlabeled", unlabeled, unlabeled_size),
     ).map(assemble, tf.data.AUTOTUNE, deterministic=True)
-    spec = dataset.element_spec
+    # TensorFlow's stubs know of no dictionaries here.
+    spec = cast(dict, dataset.element_spec)
     _check_drawn("labeled_view", spec["labeled"][0], batch_size)
     for name, view in spec["unlabeled"]["views"].items():
         _check_drawn(f"view {name!r}", view, unlabeled_size)

@@ -86,9 +86,9 @@ def split(
         rows = random.permutation(rows)
         chosen[0].append(rows[:first])
         chosen[1].append(rows[len(rows) - last :])
-    labeled, validation = (np.sort(np.concatenate(part)) for part in chosen)
+    train, judge = (np.sort(np.concatenate(part)) for part in chosen)
 
-    taken = [validation] if include_labeled else [labeled, validation]
+    taken = [judge] if include_labeled else [train, judge]
     rest = np.setdiff1d(np.arange(len(y)), np.concatenate(taken))
     if unlabeled is not None:
         check_integer("unlabeled", unlabeled, 1)
@@ -98,13 +98,14 @@ def split(
                 f"unlabeled={unlabeled}"
             )
         rest = np.sort(random.permutation(rest)[:unlabeled])
-    return Split(labeled, validation, rest)
+    return Split(labeled=train, validation=judge, unlabeled=rest)
 
 
 def _known(y):
     """Rows that have a label, and their labels."""
     if isinstance(y, np.ma.MaskedArray):
-        y = np.where(np.ma.getmaskarray(y), None, y.data)
+        gap = np.array(None, dtype=object)
+        y = np.where(np.ma.getmaskarray(y), gap, y.data)
     # As an array of strings, NaN beside strings would be a class "nan".
     y = np.asarray(y, dtype=object if isinstance(y, (list, tuple)) else None)
     if y.ndim == 2 and y.shape[1] == 1:

@@ -72,7 +72,8 @@ def _ids(n, size, seed, start_step):
 
     def one_epoch(epoch):
         return tf.data.Dataset.from_tensor_slices(
-            tf.random.experimental.stateless_shuffle(
+            # Missing in TensorFlow's stubs.
+            tf.random.experimental.stateless_shuffle(  # pyright: ignore[reportAttributeAccessIssue]
                 tf.range(n, dtype="int64"), (seed, epoch), alg="philox"
             )
         )

@@ -88,15 +88,15 @@ def tapped(*layers: keras.layers.Layer):
     >>> recording.records[0].outputs is outputs
     True
     """
-    layers = [x for x in layers if not isinstance(x, RecordingLayer)]
+    stock = [x for x in layers if not isinstance(x, RecordingLayer)]
     with _tapping:
-        for layer in layers:
+        for layer in stock:
             _tap(layer)
     try:
         yield
     finally:
         with _tapping:
-            for layer in layers:
+            for layer in stock:
                 _untap(layer)
 
 
@@ -113,8 +113,7 @@ def _tap(layer):
         record(layer, inputs, outputs)
         return outputs
 
-    tap.taps = 1
-    tap.before = vars(layer).get("call")
+    vars(tap).update(taps=1, before=vars(layer).get("call"))
     layer.call = tap
 
 

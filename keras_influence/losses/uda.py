@@ -1,7 +1,7 @@
 import math
-import numbers
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_influence.losses.unlabeled_loss import (
@@ -90,7 +90,7 @@ class UDA(UnlabeledLoss):
                 f"`annealing` must be one of {list(_SCHEDULES)} or None. "
                 f"Received: annealing={annealing!r}"
             )
-        steps_are_integer = isinstance(annealing_steps, numbers.Integral)
+        steps_are_integer = isinstance(annealing_steps, (int, np.integer))
         if annealing is not None and not (
             steps_are_integer and annealing_steps > 0
         ):

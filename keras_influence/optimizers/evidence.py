@@ -56,7 +56,7 @@ class Evidence(RowOptimizer):
 
     def build(self, variables):
         """Creates the slots; the bounds must be known by now."""
-        self._check_bounds()
+        self._finite_bounds()
         super().build(variables)
 
     def scale_gradients(self, gradients):
@@ -67,8 +67,7 @@ class Evidence(RowOptimizer):
         self, values, gradients, learning_rate, total, squares, start
     ):
         """One more gradient of every row."""
-        self._check_bounds()
-        lower, upper = self.bounds
+        lower, upper = self._finite_bounds()
         share = (values - lower) / (upper - lower)
         start = ops.where(squares > 0, start, _quantile(share))
         total, squares = total + gradients, squares + gradients**2
@@ -76,13 +75,14 @@ class Evidence(RowOptimizer):
         share = _normal(start - learning_rate * t)
         return lower + (upper - lower) * share, total, squares, start
 
-    def _check_bounds(self):
+    def _finite_bounds(self) -> tuple[float, float]:
         if self.bounds is None or not np.all(np.isfinite(self.bounds)):
             raise ValueError(
                 "`Evidence` needs weights with two bounds, such as those of "
                 "`InfluenceModel` with a `max_weight` and without a "
                 f"`weight_network`. Received: bounds={self.bounds}"
             )
+        return self.bounds
 
 
 def _normal(x):

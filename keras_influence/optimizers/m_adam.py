@@ -89,7 +89,7 @@ class MAdam(RowOptimizer):
     def update_rows(self, values, gradients, learning_rate, m, v, *counts):
         """Lines 6 to 10 of algorithm 2; the mask of line 5 is the base's."""
         counts = tuple(t + 1 for t in counts)
-        t = counts[0] if counts else self.iterations + 1
+        t = counts[0] if counts else ops.add(self.iterations, 1)
         m = m + (self.beta_1 - 1) * m + (1 - self.beta_1) * gradients
         v = v + (self.beta_2 - 1) * v + (1 - self.beta_2) * gradients**2
         m_hat = m / _one_minus_power(self.beta_1, t, values.dtype)

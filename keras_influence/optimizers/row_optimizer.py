@@ -155,7 +155,9 @@ class RowOptimizer(keras.optimizers.Optimizer):
         learning_rate = super().get_config()["learning_rate"]
         if isinstance(learning_rate, float):
             # Of the variable: 0.01 instead of 0.009999999776482582.
-            learning_rate = float(str(self.learning_rate.numpy()))
+            learning_rate = float(
+                str(keras.ops.convert_to_numpy(self.learning_rate))
+            )
         return {
             "learning_rate": learning_rate,
             "bounds": self.bounds,
@@ -166,7 +168,7 @@ class RowOptimizer(keras.optimizers.Optimizer):
         return representation(self)
 
 
-def gather_rows(variable, rows):
+def gather_rows(variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
     """Rows of a `tf.Variable`, without reading the others.
 
     `tf.gather` reads all of a mirrored variable.
@@ -185,7 +187,9 @@ def _check_rate(learning_rate):
         )
 
 
-def sum_duplicates(slices: tf.IndexedSlices) -> tuple:
+def sum_duplicates(
+    slices: tf.IndexedSlices,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The gradients of a repeated index, added.
 
     No index is dropped, so shapes stay static for XLA.

@@ -1,9 +1,10 @@
 """How surely an example's gradients are not noise."""
 
+import tensorflow as tf
 from keras import ops
 
 
-def in_units_of_batch(gradients):
+def in_units_of_batch(gradients: tf.Tensor) -> tf.Tensor:
     """Gradients over the root mean square of those that are not 0.
 
     Args:
@@ -24,7 +25,7 @@ def in_units_of_batch(gradients):
     return ops.where(g**2 > 0, g, 0)
 
 
-def t_statistic(total, squares):
+def t_statistic(total: tf.Tensor, squares: tf.Tensor) -> tf.Tensor:
     """Student's `t = Σ g / √Σ g²` about 0; 0 where there is no gradient yet.
 
     Without an effect it is about standard normal, whatever the scale of the
