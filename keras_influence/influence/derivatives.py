@@ -1,11 +1,14 @@
 """Derivatives along a direction, for any Keras layer."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
 
 
-def jvp(function, primals: list, tangents: list):
+def jvp(function: Callable, primals: list, tangents: list) -> Any:
     """The derivative of a function's outputs along one direction.
 
     Runs in forward mode, at about the price of one gradient; where an op of
@@ -48,8 +51,8 @@ def _double_reverse(function, primals, tangents):
             output_gradients=cotangents,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        product = sum(
-            ops.sum(g * t) for g, t in zip(gradients, tangents, strict=True)
+        product = tf.add_n(
+            [ops.sum(g * t) for g, t in zip(gradients, tangents, strict=True)]
         )
     return keras.tree.pack_sequence_as(
         outputs,
@@ -61,7 +64,7 @@ def _double_reverse(function, primals, tangents):
     )
 
 
-def gradient(function, primals: list) -> list:
+def gradient(function: Callable, primals: list) -> list:
     """The gradient of a scalar function, zeros where it does not depend."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(primals)
@@ -71,7 +74,7 @@ def gradient(function, primals: list) -> list:
     )
 
 
-def hvp(function, primals: list, tangents: list) -> list:
+def hvp(function: Callable, primals: list, tangents: list) -> list:
     """Hessian-vector product of a scalar function, forward over reverse.
 
     Args:
@@ -85,7 +88,7 @@ def hvp(function, primals: list, tangents: list) -> list:
     return jvp(lambda x: gradient(function, x), primals, tangents)
 
 
-def vjp(function, primals: list, cotangents) -> list:
+def vjp(function: Callable, primals: list, cotangents: Any) -> list:
     """The transposed Jacobian of a function applied to `cotangents`."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(primals)

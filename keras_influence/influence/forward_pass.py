@@ -1,5 +1,6 @@
 """One forward pass of a network, and running it again as a function."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -33,14 +34,14 @@ class ForwardPass(NamedTuple):
     """A forward pass whose losses can still be differentiated.
 
     Args:
-        recording: the `Recording` it ran in.
-        tape: a persistent `tf.GradientTape`.
+        recording: the `Recording` it ran in; `None` where it is long past.
+        tape: a persistent `tf.GradientTape`; `None` where it is long past.
         losses: list with the unweighted losses, shape `(n,)`, of every term.
         before: the `NetworkState` that it started from.
     """
 
-    recording: Recording
-    tape: tf.GradientTape
+    recording: Recording | None
+    tape: tf.GradientTape | None
     losses: list
     before: NetworkState
 
@@ -63,14 +64,14 @@ class TrainingPass:
         self.tape = tf.GradientTape(persistent=again)
         self.recording = Recording()
 
-    def __enter__(self):
+    def __enter__(self) -> "TrainingPass":
         self.tape.__enter__()
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception) -> None:
         self.tape.__exit__(*exception)
 
-    def __call__(self, x):
+    def __call__(self, x) -> tf.Tensor:
         """Logits of `x`, in the dtype of the network's variables."""
         with tapped(*self.layers), self.recording:
             logits = self.network(x, training=True)
@@ -95,7 +96,13 @@ class StatelessNetwork:
             present one. Defaults to `None`.
     """
 
-    def __init__(self, network, variables, training: bool, state=None):
+    def __init__(
+        self,
+        network: keras.Model,
+        variables: Sequence[keras.Variable],
+        training: bool,
+        state: NetworkState | None = None,
+    ):
         self.network = network
         self.variables = variables
         self.training = training
@@ -108,17 +115,17 @@ class StatelessNetwork:
         """The values in scope, a list of tensors."""
         return [self.state.trainable[place] for place in self.places]
 
-    def __call__(self, parameters: list, x):
+    def __call__(self, parameters: Sequence[tf.Tensor], x) -> tf.Tensor:
         """Logits of `x`, in float32 or more, with these values in scope."""
         trainable = list(self.state.trainable)
         for place, value in zip(self.places, parameters, strict=True):
             trainable[place] = value
-        logits, _ = self.network.stateless_call(
+        logits, *_ = self.network.stateless_call(
             trainable, self.state.non_trainable, x, training=self.training
         )
         return ops.cast(logits, parameters[0].dtype)
 
 
-def values(variables: list) -> list:
+def values(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:
     """The variables' values as tensors, in their own dtype."""
     return [tf.convert_to_tensor(v.value) for v in variables]

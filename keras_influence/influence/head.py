@@ -30,20 +30,20 @@ class Head:
     @property
     def width(self) -> int:
         """The number of features that enter the layer."""
-        return self.layer.kernel.shape[0]
+        return self.variables[0].shape[0]
 
     @property
     def classes(self) -> int:
         """The number of logits."""
-        return self.layer.compute_output_shape(self.layer.kernel.shape)[-1]
+        return self.layer.compute_output_shape(self.variables[0].shape)[-1]
 
-    def readout(self, outputs):
+    def readout(self, outputs: tf.Tensor) -> tf.Tensor:
         """What the network's logits are of the layer's linear outputs."""
         if isinstance(self.layer, RecordingLayer):
             return self.layer.readout(outputs)
         return outputs
 
-    def features(self, recording):
+    def features(self, recording: Recording) -> tf.Tensor:
         """What entered the layer, `(n, features)` in the kernel's dtype."""
         calls = [r for r in recording.records if r.layer is self.layer]
         if len(calls) != 1 or len(calls[0].inputs.shape) != 2:
@@ -53,9 +53,9 @@ class Head:
                 f"inputs of shapes {[tuple(r.inputs.shape) for r in calls]}. "
                 "Take `parameters='all'` for such a network."
             )
-        return ops.cast(calls[0].inputs, self.layer.kernel.dtype)
+        return ops.cast(calls[0].inputs, self.variables[0].dtype)
 
-    def run(self, network: keras.Model, x):
+    def run(self, network: keras.Model, x) -> tf.Tensor:
         """What enters the layer in inference mode, a tensor as `features`."""
         with tapped(self.layer), Recording() as recording:
             network(x, training=False)

@@ -1,8 +1,12 @@
+from collections.abc import Callable, Iterable, Sequence
+
 import keras
 
 from keras_influence import solvers
 from keras_influence.influence import outer as outers
 from keras_influence.influence.ekfac import EKFAC
+from keras_influence.influence.head import Head
+from keras_influence.influence.objective import Objective
 from keras_influence.influence.presets import PRESETS
 from keras_influence.influence.scope import (
     LastLayerScope,
@@ -50,10 +54,10 @@ class Influence:
 
     def __init__(
         self,
-        parameters="last_layer",
+        parameters: str | Iterable[str | keras.layers.Layer] = "last_layer",
         curvature: str | None = "hessian",
         solver: solvers.Solver | None = None,
-        outer="loss",
+        outer: str | Callable = "loss",
     ):
         if curvature not in CURVATURES:
             raise ValueError(
@@ -69,7 +73,7 @@ class Influence:
             self._layers = parameters
         else:
             self._layers = list(parameters)
-            parameters = [getattr(p, "name", p) for p in self._layers]
+            parameters = [str(getattr(p, "name", p)) for p in self._layers]
         if not callable(outer) and outer not in ("loss", "margin"):
             raise ValueError(
                 "Argument `outer` must be 'loss', 'margin' or a function of "
@@ -97,7 +101,7 @@ class Influence:
         self.outer = outer
 
     @classmethod
-    def preset(cls, name: str, **overrides) -> "Influence":
+    def preset(cls, name: str, **overrides) -> "Influence | Unrolled":
         """A method of table A1, or EK-FAC, by name.
 
         Args:
@@ -126,7 +130,9 @@ class Influence:
     # How many steps of training an update looks back on.
     steps = 0
 
-    def scope(self, network: keras.Model, head):
+    def scope(
+        self, network: keras.Model, head: Head | None
+    ) -> LastLayerScope | VariablesScope:
         """What makes objectives in `parameters`.
 
         Args:
@@ -134,10 +140,13 @@ class Influence:
             head: its `Head`, or `None` if `parameters` is not the last layer.
         """
         if self.parameters == "last_layer":
+            assert head is not None
             return LastLayerScope(head, lambda x: head.run(network, x))
         return VariablesScope(network, scope_variables(network, self._layers))
 
-    def scores(self, inner, outer) -> tuple:
+    def scores(
+        self, inner: Objective, outer: Objective
+    ) -> tuple[list, solvers.Solution]:
         """Eq. 6 for every example of the inner objective.
 
         Args:
@@ -148,11 +157,14 @@ class Influence:
             A list with one tensor `(n,)` of `-⟨v, ∇l_n⟩` for every term of the
             inner objective, and the `Solution` that holds `v`.
         """
-        solution = self.solver.solve(self._operator(inner), outer.gradient())
+        operator = self._operator(inner)
+        solution = self.solver.solve(operator, outer.gradient())
         derivatives = inner.directional_derivatives(solution.vector)
         return [-d for d in derivatives], solution
 
-    def step_scores(self, inner: list, outer) -> tuple:
+    def step_scores(
+        self, inner: Sequence[Objective], outer: Objective
+    ) -> tuple[list[list], solvers.Solution]:
         """The same for the one step that an update looks at.
 
         Args:
@@ -163,17 +175,18 @@ class Influence:
             A list with the scores of the step, as of `scores`, and the
             `Solution`.
         """
-        scores, solution = self.scores(*inner, outer)
+        (present,) = inner
+        scores, solution = self.scores(present, outer)
         return [scores], solution
 
-    def _operator(self, objective):
+    def _operator(self, objective: Objective) -> solvers.Operator:
         if self.curvature is None:
-            return None
+            return None  # pyright: ignore[reportReturnType]  # for `Identity`
         if self.curvature == "ekfac":
             return EKFAC(objective)
         return objective.curvature(self.curvature)
 
-    def outer_loss(self, loss):
+    def outer_loss(self, loss: Callable) -> Callable:
         """The per-example function that the validation set judges by."""
         return outers.resolve(self.outer, loss)
 
@@ -188,8 +201,8 @@ class Influence:
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "Influence":
-        """An `Influence` from `get_config`'s dictionary."""
+    def from_config(cls, config: dict) -> "Influence | Unrolled":
+        """An object from `get_config`'s dictionary."""
         config = dict(config)
         deserialize = keras.saving.deserialize_keras_object
         for name in ("solver", "outer"):

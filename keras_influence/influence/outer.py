@@ -1,12 +1,13 @@
 """What the validation set judges by: the outer objective of Eq. 6."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from keras import ops
 
 
-def margin(labels, logits):
+def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Minus the log-odds of the true class, for every example.
 
     Its gradient does not vanish on validation examples that are already
@@ -39,7 +40,7 @@ def margin(labels, logits):
     return others - true_logit
 
 
-def one_hot(labels, classes: int, dtype):
+def one_hot(labels: tf.Tensor, classes: int | None, dtype: Any) -> tf.Tensor:
     """Integer or one-hot labels as one-hot rows of shape `(n, classes)`."""
     labels = ops.convert_to_tensor(labels)
     if len(labels.shape) == 2 and labels.shape[-1] == classes:
@@ -48,11 +49,13 @@ def one_hot(labels, classes: int, dtype):
     return ops.one_hot(labels, classes, dtype=dtype)
 
 
-def resolve(outer, loss: Callable) -> Callable:
+def resolve(outer: str | Callable, loss: Callable) -> Callable:
     """The per-example function `(labels, logits) -> (n,)` behind a choice.
 
     Args:
         outer: `"loss"`, `"margin"` or such a function itself.
         loss: the per-example loss that `"loss"` stands for.
     """
-    return {"loss": loss, "margin": margin}.get(outer, outer)
+    if callable(outer):
+        return outer
+    return {"loss": loss, "margin": margin}[outer]

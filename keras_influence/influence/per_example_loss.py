@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,8 +23,8 @@ class PerExampleLoss:
     TensorShape([1])
     """
 
-    def __init__(self, loss):
-        self.loss = keras.losses.get(loss)
+    def __init__(self, loss: keras.losses.Loss | Callable | str | None):
+        self.loss: Any = keras.losses.get(loss)
         if self.loss is None:
             raise ValueError(
                 "Argument `loss` must be a Keras loss of logits. Received: "
@@ -45,7 +48,7 @@ class PerExampleLoss:
                 f"reduction={reduction!r}"
             )
 
-    def __call__(self, labels, logits):
+    def __call__(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Losses of shape `(n,)` from labels and logits `(n, units)`."""
         function = getattr(self.loss, "call", self.loss)
         labels = _wide(labels)
@@ -59,7 +62,9 @@ class PerExampleLoss:
         """Whether labels are integers that count the logits."""
         return isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy)
 
-    def outside(self, labels, classes: int):
+    def outside(
+        self, labels: tf.Tensor | np.ndarray, classes: int
+    ) -> tf.Tensor:
         """Which labels are none of the classes, a boolean tensor."""
         labels = _wide(labels)
         outside = (labels < 0) | (labels >= classes)
@@ -68,7 +73,7 @@ class PerExampleLoss:
         ignored = self.loss.get_config()["ignore_class"]
         return outside if ignored is None else outside & (labels != ignored)
 
-    def check_labels(self, name: str, labels: np.ndarray, classes: int):
+    def check_labels(self, name: str, labels: np.ndarray, classes: int) -> None:
         """Raises a `ValueError` if labels are outside the classes."""
         if not self.takes_classes:
             return
@@ -82,7 +87,7 @@ class PerExampleLoss:
                 f"{np.unique(wrong)[:10]}"
             )
 
-    def assert_in_range(self, labels, classes: int):
+    def assert_in_range(self, labels: tf.Tensor, classes: int) -> tf.Tensor:
         """The labels as integers, if none is outside the classes.
 
         Raises:

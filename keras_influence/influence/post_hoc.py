@@ -1,6 +1,8 @@
 """Influence after training: Eq. 6 over whole data sets."""
 
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +17,7 @@ from keras_influence.influence.objective import Objective, Term
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import LastLayerScope
 from keras_influence.influence.streamed import StreamedObjective
+from keras_influence.influence.unrolled import Unrolled
 from keras_influence.solvers import Reason
 
 # Numbers (features and logits) that one step of the solver works on.
@@ -23,11 +26,11 @@ CHUNK = 2**25
 
 def influence_scores(
     model: keras.Model,
-    train,
-    validation,
+    train: tuple | tf.data.Dataset,
+    validation: tuple | tf.data.Dataset,
     *,
-    loss=None,
-    influence: Influence | None = None,
+    loss: keras.losses.Loss | Callable | str | None = None,
+    influence: Influence | Unrolled | None = None,
     batch_size: int = 256,
 ) -> np.ndarray:
     """How the validation loss changes with the weight of a training example.
@@ -43,8 +46,8 @@ def influence_scores(
         validation: like `train`.
         loss: a Keras loss of logits. `None` takes the model's compiled one.
             Defaults to `None`.
-        influence: an `Influence`. `None` takes the default one. Defaults to
-            `None`.
+        influence: an `Influence` or `Unrolled`. `None` takes the default
+            `Influence`. Defaults to `None`.
         batch_size: integer, examples in one pass of the network. Defaults to
             `256`.
 
@@ -72,22 +75,20 @@ def influence_scores(
         )
     loss = PerExampleLoss(loss)
     influence = influence or Influence()
-    train = _batches("train", train, batch_size)
-    validation = _batches("validation", validation, batch_size)
+    inside: Any = _batches("train", train, batch_size)
+    outside: Any = _batches("validation", validation, batch_size)
     head = None
     if influence.parameters == "last_layer":
-        head = find_head(model, next(iter(train))[0])
+        head = find_head(model, next(iter(inside))[0])
     scope = influence.scope(model, head)
-    if not scope.is_deep:
+    if head is not None and not scope.is_deep:
         classes = head.classes
-        train, validation = (
-            _features(name, scope, batches, loss, classes)
-            for name, batches in (("train", train), ("validation", validation))
-        )
+        inside = _features("train", scope, inside, loss, classes)
+        outside = _features("validation", scope, outside, loss, classes)
         # What enters the head is computed: it is all that is left to run.
         scope = LastLayerScope(head, tf.convert_to_tensor)
-    inner = _objective(scope, train, loss, penalty=1.0)
-    outer = _objective(scope, validation, influence.outer_loss(loss), penalty=0)
+    inner = _objective(scope, inside, loss, penalty=1.0)
+    outer = _objective(scope, outside, influence.outer_loss(loss), penalty=0)
     scores, solution = influence.scores(inner, outer)
     if not bool(solution.valid):
         raise ValueError(

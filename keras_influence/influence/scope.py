@@ -61,6 +61,7 @@ class LastLayerScope:
         if forward_pass is None:
             features = self.features(x)
         else:
+            assert forward_pass.recording is not None  # not of the past
             features = self.head.features(forward_pass.recording)
         variables = self.head.variables
         return LastLayerObjective(

@@ -1,6 +1,7 @@
 """Objectives over data sets that do not fit in memory."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +22,12 @@ class StreamedObjective(Objective):
         parts: integer, the number of batches.
     """
 
-    def __init__(self, objective: Callable, batches: Iterable, parts: int):
+    def __init__(
+        self,
+        objective: Callable[..., Objective],
+        batches: Sequence | tf.data.Dataset,
+        parts: int,
+    ):
         self.objective = objective
         self.batches = batches
         self.parts = parts
@@ -34,7 +40,7 @@ class StreamedObjective(Objective):
         """The first batch's."""
         return self.objective(next(iter(self.batches)))
 
-    def batch(self, place: int):
+    def batch(self, place: int) -> Any:
         """The batch with this number."""
         if isinstance(self.batches, tf.data.Dataset):
             return next(iter(self.batches.skip(place)))
@@ -46,7 +52,8 @@ class StreamedObjective(Objective):
         def on_batch(batch, *tensors):
             return function(self.objective(batch), *tensors)
 
-        if not isinstance(self.batches, tf.data.Dataset):
+        batches = self.batches
+        if not isinstance(batches, tf.data.Dataset):
             return on_batch
         compiled = []
 
@@ -54,25 +61,25 @@ class StreamedObjective(Objective):
             if not compiled:
                 # One trace serves the last, smaller batch too.
                 specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-                signature = [self.batches.element_spec, *specs]
+                signature = [batches.element_spec, *specs]
                 traced = tf.function(on_batch, signature, autograph=False)
                 compiled.append(traced.get_concrete_function())
             return compiled[0](batch, *tensors)
 
         return run
 
-    def map(self, function: Callable, *tensors):
+    def map(self, function: Callable, *tensors: tf.Tensor) -> Iterator:
         """A generator of `function(objective, *tensors)` of every batch."""
         run = self.on_batch(function)
         return (run(batch, *tensors) for batch in self.batches)
 
-    def sums(self, function: Callable, *tensors) -> list:
+    def sums(self, function: Callable, *tensors: tf.Tensor) -> list:
         """The sums over batches of a function's list of results."""
         run = self.on_batch(function)
-        total = None
+        total = []
         for number, batch in enumerate(self.batches):
             part = run(batch, tf.constant(number), *tensors)
-            if total is None:
+            if not total:
                 total = part
             else:
                 total = [t + p for t, p in zip(total, part, strict=True)]
@@ -82,7 +89,7 @@ class StreamedObjective(Objective):
         """`∇L(θ)` as a vector."""
         return sum(self.map(lambda objective: objective.gradient()))
 
-    def directional_derivatives(self, vector) -> list:
+    def directional_derivatives(self, vector: tf.Tensor) -> list:
         """`⟨∇l_n(θ), v⟩` of every example, in the order of the data."""
         parts = self.map(lambda o, v: o.directional_derivatives(v), vector)
         return [ops.concatenate(term) for term in zip(*parts, strict=True)]
@@ -120,11 +127,11 @@ class StreamedOperator(Operator):
         return sum(self.streamed.map(lambda o: o.curvature(name).as_matrix()))
 
     @tf.autograph.experimental.do_not_convert
-    def sample(self, number):
+    def sample(self, number: int | tf.Tensor) -> "_BatchOperator":
         """The curvature of one batch, drawn at random, for the whole."""
         return _BatchOperator(self, int(number))
 
-    def preconditioner(self, damping):
+    def preconditioner(self, damping: tf.Tensor) -> Callable | None:
         """The first batch's, as if all were like it."""
         parts = self.streamed.parts
         first = self.streamed.one_batch().curvature(self.curvature)
@@ -137,7 +144,7 @@ class StreamedOperator(Operator):
 class _BatchOperator(Operator):
     """One batch of a `StreamedOperator` in the place of all of them."""
 
-    def __init__(self, whole, number):
+    def __init__(self, whole: StreamedOperator, number: int):
         super().__init__(whole.size, whole.dtype)
         self.whole = whole
         place = np.random.default_rng(number).integers(whole.streamed.parts)

@@ -1,12 +1,17 @@
 """Truncated unrolled differentiation: a row of table A1 of its own kind."""
 
+from collections.abc import Callable, Sequence
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence import outer as outers
+from keras_influence.influence.head import Head
+from keras_influence.influence.objective import Objective
 from keras_influence.influence.scope import VariablesScope, scope_variables
 from keras_influence.representation import representation
-from keras_influence.solvers import Reason, Solution
+from keras_influence.solvers import Operator, Reason, Solution
 from keras_influence.solvers.operator import norm
 from keras_influence.solvers.reason import reason_if
 from keras_influence.solvers.solver import check_positive_integers
@@ -47,9 +52,9 @@ class Unrolled:
         self,
         steps: int = 5,
         learning_rate: float = 0.1,
-        parameters="all",
+        parameters: str | Sequence = "all",
         curvature: str = "hessian",
-        outer="loss",
+        outer: str | Callable = "loss",
     ):
         check_positive_integers(steps=steps)
         if not 0 < learning_rate < float("inf"):
@@ -68,15 +73,18 @@ class Unrolled:
         self.curvature = curvature
         self.outer = outer
 
-    def scope(self, network: keras.Model, head) -> VariablesScope:
+    def scope(self, network: keras.Model, head: Head | None) -> VariablesScope:
         """The scope; past iterates need the network even for its head."""
         if self.parameters == "last_layer":
+            assert head is not None
             return VariablesScope(network, head.variables)
         return VariablesScope(
             network, scope_variables(network, self.parameters)
         )
 
-    def step_scores(self, inner: list, outer) -> tuple:
+    def step_scores(
+        self, inner: Sequence[Objective], outer: Objective
+    ) -> tuple[list[list], Solution]:
         """The derivative through past steps, in every example of each.
 
         Args:
@@ -95,7 +103,9 @@ class Unrolled:
         ]
         return scores, self._solution(adjoints[-1], bounded)
 
-    def scores(self, inner, outer) -> tuple:
+    def scores(
+        self, inner: Objective, outer: Objective
+    ) -> tuple[list, Solution]:
         """As of `Influence`, with all steps at one objective.
 
         `v = η Σ_{j<steps} (I - η H)ʲ g`.
@@ -108,7 +118,9 @@ class Unrolled:
         derivatives = inner.directional_derivatives(solution.vector)
         return [-d for d in derivatives], solution
 
-    def adjoints(self, operators: list, vector) -> tuple:
+    def adjoints(
+        self, operators: Sequence[Operator], vector: tf.Tensor
+    ) -> tuple[list, tf.Tensor | bool]:
         """`p_j = η ∏_{k<j} (I - η H_k) g`, the way back through the steps.
 
         Args:
@@ -136,7 +148,7 @@ class Unrolled:
         residual = ops.zeros((), vector.dtype)
         return Solution(vector, residual, reason, self.steps - 1)
 
-    def outer_loss(self, loss):
+    def outer_loss(self, loss: Callable) -> Callable:
         """The per-example function that the validation set judges by."""
         return outers.resolve(self.outer, loss)
 
