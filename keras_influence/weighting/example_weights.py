@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -33,7 +35,7 @@ class ExampleWeights(Weighting):
     def __init__(
         self,
         num_examples: int,
-        initial_weight=1.0,
+        initial_weight: float | np.ndarray | list[float] = 1.0,
         max_weight: float | None = 2.0,
         **kwargs,
     ):
@@ -66,7 +68,7 @@ class ExampleWeights(Weighting):
         self.built = True
 
     @property
-    def values(self):
+    def values(self) -> Any:
         """Every example's weight, shape `(num_examples,)`."""
         return self._values
 
@@ -86,17 +88,17 @@ class ExampleWeights(Weighting):
         bounded = self.max_weight is not None
         return Evidence(2.0) if bounded else super().optimizer()
 
-    def call(self, examples: Examples):
+    def call(self, examples: Examples) -> tf.Tensor:
         """The weights of the examples with these ids, shape `(n,)`."""
         return gather_rows(self._values.value, examples.index)
 
-    def assign(self, index, weights):
+    def assign(self, index: tf.Tensor, weights: tf.Tensor) -> None:
         """Replaces the weights of the examples with these ids."""
         self._values.value.scatter_update(
             tf.IndexedSlices(ops.cast(weights, self._values.dtype), index)
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store) -> None:
         """Loads the weights, of as many examples."""
         # Keras tries several paths and shows the error of the last.
         if "0" not in store or len(store["0"]) != self.num_examples:

@@ -1,4 +1,7 @@
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_influence.optimizers import RowOptimizer
@@ -49,12 +52,12 @@ class MeanBudget(Weighting):
         return (*self.weighting.signals, "mask")
 
     @property
-    def bounds(self):
+    def bounds(self) -> tuple[float, float] | None:
         """The range of the weights before they are rescaled."""
         return self.weighting.bounds
 
     @property
-    def values(self):
+    def values(self) -> Any:
         """The weights as they are kept: rescaled where they were in a step."""
         return self.weighting.values
 
@@ -66,13 +69,13 @@ class MeanBudget(Weighting):
         """As of the weights."""
         return self.weighting.optimizer()
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         """Builds the weights."""
         if not self.weighting.built:
             self.weighting.build(input_shape)
         self.built = True
 
-    def call(self, examples: Examples):
+    def call(self, examples: Examples) -> tf.Tensor:
         """The rescaled weights; zeros where all are 0."""
         mask = ops.cast(examples.mask, "float32")
         weights = self.weighting(examples)
@@ -80,11 +83,13 @@ class MeanBudget(Weighting):
         total = ops.where(total > 0, total, 1.0)
         return weights * self.mean_weight * ops.sum(mask) / total
 
-    def after_update(self, examples: Examples, hypergradient) -> None:
+    def after_update(
+        self, examples: Examples, hypergradient: tf.Tensor
+    ) -> None:
         """As of the weights."""
         self.weighting.after_update(examples, hypergradient)
 
-    def after_step(self, examples: Examples, weights) -> None:
+    def after_step(self, examples: Examples, weights: tf.Tensor) -> None:
         """As of the weights."""
         self.weighting.after_step(examples, weights)
 

@@ -1,5 +1,8 @@
+from typing import Any
+
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_influence.replicas import of_all_replicas
@@ -47,8 +50,11 @@ class PredictedWeights(Weighting):
         **kwargs,
     ):
         super().__init__(num_examples, **kwargs)
-        in_range = np.isscalar(initial_weight) and max_weight is not None
-        if not in_range or not 0 < initial_weight < max_weight < np.inf:
+        numbers = all(
+            isinstance(number, (int, float, np.number))
+            for number in (initial_weight, max_weight)
+        )
+        if not numbers or not 0 < initial_weight < max_weight < np.inf:
             raise ValueError(
                 "With a `weight_network`, argument `max_weight` must be a "
                 "finite number and `initial_weight` one between 0 and it; "
@@ -70,15 +76,16 @@ class PredictedWeights(Weighting):
         self.weight_network = weight_network
         self.initial_weight = initial_weight
         self.max_weight = max_weight
-        self.last = None
-        if num_examples is not None:
-            self.last = ExampleWeights(
-                num_examples, initial_weight, max_weight, trainable=False
-            )
-        self.residuals = None
+        self.last = self.residuals = self.statistics = None
+        if num_examples is None:
+            return
+        self.last = ExampleWeights(
+            num_examples, initial_weight, max_weight, trainable=False
+        )
         if weight_network.residual:
             self.residuals = ExampleWeights(num_examples, 0.0, None)
-        self.statistics = TStatistics(num_examples) if keeps_evidence else None
+        if keeps_evidence:
+            self.statistics = TStatistics(num_examples)
 
     @property
     def signals(self) -> list:
@@ -86,11 +93,11 @@ class PredictedWeights(Weighting):
         return self.weight_network.signals
 
     @property
-    def values(self):
+    def values(self) -> Any:
         """Every example's weight when it was last seen."""
         return super().values if self.last is None else self.last.values
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         """Builds the weight network on signals of this many features."""
         width = self.weight_network.width(input_shape[-1])
         if not self.weight_network.built:
@@ -103,7 +110,7 @@ class PredictedWeights(Weighting):
         if self.last is not None:
             self.last.start(initial_weight)
 
-    def call(self, examples: Examples):
+    def call(self, examples: Examples) -> tf.Tensor:
         """The weights of examples, shape `(n,)`, from their signals."""
         if self.statistics is not None:
             evidence = self.statistics(examples.index)
@@ -115,12 +122,14 @@ class PredictedWeights(Weighting):
             outputs += self.residuals(examples)
         return self.max_weight * ops.sigmoid(outputs)
 
-    def after_update(self, examples: Examples, hypergradient) -> None:
+    def after_update(
+        self, examples: Examples, hypergradient: tf.Tensor
+    ) -> None:
         """Counts the derivatives, where evidence is kept."""
         if self.statistics is not None:
             self.statistics.add(*of_all_replicas(examples.index, hypergradient))
 
-    def after_step(self, examples: Examples, weights) -> None:
+    def after_step(self, examples: Examples, weights: tf.Tensor) -> None:
         """Keeps the weights, to look at."""
         if self.last is not None:
             self.last.assign(*of_all_replicas(examples.index, weights))

@@ -1,6 +1,7 @@
 """What weights can be learned from: the signals of an example."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from keras import ops
@@ -25,26 +26,26 @@ class Examples(NamedTuple):
     """
 
     index: tf.Tensor
-    losses: tf.Tensor = None
-    logits: dict = None
-    prediction: tf.Tensor = None
-    mask: tf.Tensor = None
-    features: tf.Tensor = None
-    evidence: tf.Tensor = None
+    losses: tf.Tensor | None = None
+    logits: dict[str, tf.Tensor] | None = None
+    prediction: tf.Tensor | None = None
+    mask: tf.Tensor | None = None
+    features: tf.Tensor | None = None
+    evidence: tf.Tensor | None = None
 
 
-def confidence(examples: Examples):
+def confidence(examples: Examples) -> tf.Tensor:
     """The highest probability, shape `(n,)`."""
     return ops.max(ops.softmax(examples.prediction), -1)
 
 
-def entropy(examples: Examples):
+def entropy(examples: Examples) -> tf.Tensor:
     """The entropy of the prediction, shape `(n,)`."""
     logs = ops.log_softmax(examples.prediction)
     return -ops.sum(ops.exp(logs) * logs, -1)
 
 
-SIGNALS = {
+SIGNALS: dict[str, Callable[[Examples], Any]] = {
     "loss": lambda examples: examples.losses,
     "confidence": confidence,
     "entropy": entropy,
@@ -53,7 +54,7 @@ SIGNALS = {
 }
 
 
-def observe(signals: list, examples: Examples):
+def observe(signals: Sequence[str | Callable], examples: Examples) -> tf.Tensor:
     """The signals of examples side by side, a float32 tensor `(n, width)`.
 
     No gradient of the training loss flows through them, and what is not
@@ -70,5 +71,7 @@ def observe(signals: list, examples: Examples):
 
 
 def _column(signal, examples):
-    values = ops.cast(SIGNALS.get(signal, signal)(examples), "float32")
+    if isinstance(signal, str):
+        signal = SIGNALS[signal]
+    values = ops.cast(signal(examples), "float32")
     return values[:, None] if len(values.shape) == 1 else values

@@ -48,7 +48,7 @@ class TStatistics(keras.layers.Layer):
         )
         self.built = True
 
-    def add(self, index, gradients):
+    def add(self, index: tf.Tensor, gradients: tf.Tensor) -> None:
         """Counts one more derivative of the examples with these ids.
 
         Args:
@@ -64,7 +64,7 @@ class TStatistics(keras.layers.Layer):
             values += gather_rows(table.value, rows)
             table.value.scatter_update(tf.IndexedSlices(values, rows))
 
-    def call(self, index):
+    def call(self, index: tf.Tensor) -> tf.Tensor:
         """`t` of the examples with these ids, shape `(n,)`; at first 0."""
         return t_statistic(
             gather_rows(self.total.value, index),

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Sequence
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_influence.weighting.signals import SIGNALS, Examples, observe
@@ -64,15 +65,15 @@ class WeightNetwork(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        alone = isinstance(signals, str) or callable(signals)
-        signals = [signals] if alone else list(signals)
+        if isinstance(signals, str) or callable(signals):
+            signals = [signals]
         unknown = [s for s in signals if not callable(s) and s not in SIGNALS]
         if unknown or not signals:
             raise ValueError(
                 f"Argument `signals` must hold names of {list(SIGNALS)} or "
-                f"functions, at least one. Received: signals={signals}"
+                f"functions, at least one. Received: signals={list(signals)}"
             )
-        self.signals = signals
+        self.signals: list[str | Callable] = list(signals)
         self.residual = residual
         self.network = _default_network() if network is None else network
 
@@ -84,25 +85,25 @@ class WeightNetwork(keras.layers.Layer):
         """
         return sum(features if s == "features" else 1 for s in self.signals)
 
-    def observe(self, examples: Examples):
+    def observe(self, examples: Examples) -> tf.Tensor:
         """The signals of the examples, a float32 tensor `(n, width)`.
 
         No gradient of the training loss flows through them.
         """
         return observe(self.signals, examples)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         """Builds the network on signals `(n, width)`."""
         if not self.network.built:
             self.network.build(input_shape)
         self.built = True
 
-    def call(self, signals):
+    def call(self, signals: tf.Tensor) -> tf.Tensor:
         """`f(signals; φ)`, a tensor of shape `(n,)`."""
         outputs = self.network(ops.cast(signals, self.network.compute_dtype))
         return ops.cast(ops.reshape(outputs, (-1,)), "float32")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         """One number an example."""
         return (input_shape[0],)
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -52,7 +54,7 @@ class Weighting(keras.layers.Layer):
             check_integer("num_unlabeled", num_examples, 1)
         self.num_examples = num_examples
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         """Creates the variables.
 
         Args:
@@ -61,14 +63,14 @@ class Weighting(keras.layers.Layer):
         """
         self.built = True
 
-    def call(self, examples: Examples):
+    def call(self, examples: Examples) -> tf.Tensor:
         """The weights of examples, shape `(n,)`; without side effects."""
         raise NotImplementedError(
             f"`{type(self).__name__}` must implement `call(examples)`."
         )
 
     @property
-    def values(self):
+    def values(self) -> Any:
         """Every example's weight as it was last, shape `(num_examples,)`.
 
         Raises:
@@ -79,7 +81,7 @@ class Weighting(keras.layers.Layer):
             "`num_unlabeled` as the number of unlabelled examples."
         )
 
-    def gradients(self, examples: Examples, hypergradient) -> list:
+    def gradients(self, examples: Examples, hypergradient: tf.Tensor) -> list:
         """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each trainable variable `φ`.
 
         Args:
@@ -94,7 +96,7 @@ class Weighting(keras.layers.Layer):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             weights = self(examples)
-        return tape.gradient(weights, variables, hypergradient)
+        return tape.gradient([weights], variables, [hypergradient])
 
     def start(self, initial_weight: float) -> None:
         """Lets the weights start at a number, before anything is learned."""
@@ -103,13 +105,15 @@ class Weighting(keras.layers.Layer):
         """The recommended optimizer of the trainable variables."""
         return MAdam(0.01)
 
-    def after_update(self, examples: Examples, hypergradient) -> None:
+    def after_update(
+        self, examples: Examples, hypergradient: tf.Tensor
+    ) -> None:
         """Sees the derivatives of an update; zeros where there are none."""
 
-    def after_step(self, examples: Examples, weights) -> None:
+    def after_step(self, examples: Examples, weights: tf.Tensor) -> None:
         """Sees the weights that the examples had in a step."""
 
-    def assert_in_range(self, index):
+    def assert_in_range(self, index: tf.Tensor) -> tf.Tensor:
         """The ids themselves, if all are of examples.
 
         Args:
