@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -23,15 +24,15 @@ class Batch:
             `None`.
     """
 
-    x: object
-    y: tf.Tensor
-    sample_weight: tf.Tensor
-    views: dict
+    x: Any
+    y: Any
+    sample_weight: tf.Tensor | None
+    views: dict[str, Any]
     index: tf.Tensor
-    label: tf.Tensor
+    label: tf.Tensor | None
 
     @classmethod
-    def from_data(cls, data) -> "Batch":
+    def from_data(cls, data: dict) -> "Batch":
         """A batch from one element of `keras_influence.data.semi_supervised`.
 
         Raises:
@@ -56,16 +57,16 @@ class Batch:
         return cls(x, y, sample_weight, views, index, label)
 
     @property
-    def labeled_size(self):
+    def labeled_size(self) -> int | tf.Tensor:
         """The number of labelled examples."""
         return _rows(self.x)
 
     @property
-    def unlabeled_size(self):
+    def unlabeled_size(self) -> int | tf.Tensor:
         """The number of unlabelled examples, each seen in every view."""
         return ops.shape(self.index)[0]
 
-    def inputs(self):
+    def inputs(self) -> Any:
         """Labelled examples, then every view, as one nest of inputs.
 
         Where their types differ, as integers and floats, it is the one that
@@ -75,13 +76,13 @@ class Batch:
             _concatenated, self.x, *self.views.values()
         )
 
-    def split(self, rows):
+    def split(self, rows: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Rows of the forward pass to those of `x` and of every view."""
         sizes = [self.labeled_size, *(self.unlabeled_size for _ in self.views)]
         labeled, *views = tf.split(rows, sizes)
         return labeled, dict(zip(self.views, views, strict=True))
 
-    def stack(self, rows):
+    def stack(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Rows of the forward pass as `(n, 1, ...)` and `(n, views, ...)`."""
         labeled, views = self.split(rows)
         return labeled[:, None], ops.stack(list(views.values()), axis=1)

@@ -1,5 +1,7 @@
 """What a user chose for an `InfluenceModel`, and what does not fit together."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -17,7 +19,7 @@ from keras_influence.weighting import (
 )
 
 
-def check_network(network) -> None:
+def check_network(network: object) -> None:
     """Raises unless `network` is a Keras model."""
     if not isinstance(network, keras.Model):
         raise ValueError(
@@ -51,12 +53,11 @@ def weighting(
             f"weight_network={weight_network!r}"
         )
     start = 1.0 if initial_weight is None else initial_weight
+    kept: Any = num_unlabeled, start, max_weight  # None is refused there
     if weight_network is None:
-        weights = ExampleWeights(num_unlabeled, start, max_weight)
+        weights = ExampleWeights(*kept)
     else:
-        weights = PredictedWeights(
-            weight_network, num_unlabeled, start, max_weight
-        )
+        weights = PredictedWeights(weight_network, *kept)
     return weights if mean_weight is None else MeanBudget(weights, mean_weight)
 
 
@@ -157,7 +158,7 @@ def set_bounds(weight_optimizer: RowOptimizer, weighting: Weighting) -> None:
         )
 
 
-def check_fit(model, x, y, arguments: dict) -> None:
+def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
     """Raises where `fit` cannot do what its arguments ask for.
 
     Args:

@@ -1,7 +1,7 @@
 """Eq. 6 for the batch of one training step."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -9,7 +9,10 @@ from keras import ops
 
 from keras_influence import replicas
 from keras_influence.influence.forward_pass import ForwardPass, NetworkState
+from keras_influence.influence.influence import Influence
 from keras_influence.influence.objective import Objective, Term
+from keras_influence.influence.scope import LastLayerScope, VariablesScope
+from keras_influence.influence.unrolled import Unrolled
 from keras_influence.models.batch import Batch
 from keras_influence.models.step_buffer import StepBuffer
 from keras_influence.replicas import of_all_replicas, of_this_replica
@@ -29,12 +32,12 @@ class Step(NamedTuple):
 
     batch: Batch
     forward_pass: ForwardPass
-    factors: tuple
+    factors: tuple[tf.Tensor, tf.Tensor]
     mask: tf.Tensor
 
 
 def inner_objective(
-    scope, step: Step, loss: Callable, unlabeled_loss: Callable
+    scope: Scope, step: Step, loss: Callable, unlabeled_loss: Callable
 ) -> Objective:
     """The training loss of a step's rows, as a function of the scope.
 
@@ -90,7 +93,7 @@ def outer_objective(scope, x, y, loss: Callable) -> Objective:
     return scope.objective(x, [Term.of_labels(loss, y, mean)], penalty_share=0)
 
 
-def stored_step(scope, step: Step) -> dict:
+def stored_step(scope: VariablesScope, step: Step) -> dict:
     """What a `StepBuffer` keeps of a step of a `VariablesScope`."""
     batch = {k: v for k, v in vars(step.batch).items() if v is not None}
     before = step.forward_pass.before
@@ -102,7 +105,9 @@ def stored_step(scope, step: Step) -> dict:
     }
 
 
-def past_steps(scope, buffer: StepBuffer, present: Step) -> list[Step]:
+def past_steps(
+    scope: VariablesScope, buffer: StepBuffer, present: Step
+) -> list[Step]:
     """The steps in a buffer, the latest first; empty places are masked.
 
     Batch statistics and seeds are taken as they are now.

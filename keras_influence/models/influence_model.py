@@ -1,7 +1,10 @@
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence.head import find_head, symbolic_inputs
@@ -20,7 +23,7 @@ from keras_influence.weighting import Weighting, WeightNetwork
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
-class InfluenceModel(InfluenceTrainer, keras.Model):
+class InfluenceModel(InfluenceTrainer):
     """Trains a network and, in the same `fit`, a weight for every example.
 
     The network minimises the labelled loss plus the weighted losses of the
@@ -118,29 +121,29 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
         """The weights in the order of the unlabelled data, a numpy array."""
         return ops.convert_to_numpy(self.weighting.values)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """The network's logits."""
         return self.network(inputs, training=training)
 
-    def export(self, filepath, **kwargs):
+    def export(self, filepath: str, **kwargs) -> None:
         """As `keras.Model.export`, of the network, which is what serves."""
-        return self.network.export(filepath, **kwargs)
+        self.network.export(filepath, **kwargs)
 
     def compile(
         self,
-        optimizer="sgd",
-        loss=None,
+        optimizer: keras.optimizers.Optimizer | str = "sgd",
+        loss: keras.losses.Loss | Callable | str | None = None,
         unlabeled_loss: UnlabeledLoss | None = None,
         weight_optimizer: RowOptimizer | None = None,
         influence: Influence | Unrolled | None = None,
-        validation_set=None,
+        validation_set: tuple | tf.data.Dataset | None = None,
         inner_steps: int | None = 2,
         warmup_steps: int = 0,
         validation_draw: int = 256,
-        metrics=None,
+        metrics: list | None = None,
         on_nonfinite: str = "skip",
         **kwargs,
-    ):
+    ) -> None:
         """Configures the training of the network and of the weights.
 
         What is left out is what did best in `benchmarks/EFFECT.md`;
@@ -223,10 +226,11 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
         return self._validation_set
 
     @validation_set.setter
-    def validation_set(self, data):
-        if data is not None:
-            data = ValidationSet(data, self.validation_draw)
-        self._validation_set = data
+    def validation_set(self, data: tuple | list | tf.data.Dataset | None):
+        draw = self.validation_draw
+        self._validation_set = (
+            None if data is None else ValidationSet(data, draw)
+        )
         # The compiled step holds the set it was traced with.
         self.train_function = None
         self._check_labels()
@@ -251,7 +255,7 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
             self.weighting.build((None, self.head.width))
         self.weight_optimizer.build(self.weighting.trainable_variables)
 
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(self, x: Any = None, y: Any = None, **kwargs) -> Any:
         """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""
         choices.check_fit(self, x, y, kwargs)
         # The data set is shuffled already; Keras warns where this is `True`.
@@ -262,12 +266,12 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
         saved = {id(v) for v in self.network.weights}
         return [v for v in self.network.variables if id(v) not in saved]
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store) -> None:
         """Saves what resumed training needs to draw the same dropout."""
         for i, seed in enumerate(self._seeds()):
             store[str(i)] = seed
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store) -> None:
         """Loads what `save_own_variables` saved."""
         for i, seed in enumerate(self._seeds()):
             seed.assign(store[str(i)])
@@ -283,17 +287,20 @@ class InfluenceModel(InfluenceTrainer, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict, custom_objects: dict | None = None
+    ) -> "InfluenceModel":
         """A model from `get_config`'s dictionary."""
         deserialize = functools.partial(
             keras.saving.deserialize_keras_object, custom_objects=custom_objects
         )
         return cls(**{k: deserialize(v) for k, v in config.items()})
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict:
         """The arguments of `compile`, without the validation set."""
-        return keras.saving.serialize_keras_object(self._arguments)
+        serialize: Any = keras.saving.serialize_keras_object
+        return serialize(self._arguments)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         """Compiles from `get_compile_config`'s dictionary."""
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import keras
 from keras import ops
@@ -23,18 +24,39 @@ from keras_influence.models.nonfinite import (
     all_finite,
     zero_unless,
 )
+from keras_influence.models.schedule import Schedule
+from keras_influence.models.step_buffer import StepBuffer
 from keras_influence.models.train_function import TrainFunction
 from keras_influence.models.training_loss import training_loss
+from keras_influence.models.training_metrics import TrainingMetrics
+from keras_influence.models.validation_set import ValidationSet
+from keras_influence.optimizers import RowOptimizer
 from keras_influence.solvers import Reason
+from keras_influence.weighting import Weighting
 
 
-class InfluenceTrainer:
-    """The steps of an `InfluenceModel`, as Keras has a trainer in its models.
+class InfluenceTrainer(keras.Model):
+    """The steps of an `InfluenceModel`, which is configured in there.
 
     Reference: algorithm 1 of "Not All Unlabeled Data are Equal".
     """
 
-    def make_train_function(self, force=False):
+    network: keras.Model
+    weighting: Weighting
+    past_steps: StepBuffer | None
+    _head: Head | None
+    _validation_set: ValidationSet | None
+    # Of `compile`.
+    optimizer: keras.optimizers.Optimizer
+    per_example_loss: PerExampleLoss
+    unlabeled_loss: UnlabeledLoss
+    weight_optimizer: RowOptimizer
+    influence: Influence | Unrolled
+    schedule: Schedule
+    on_nonfinite: str
+    training_metrics: TrainingMetrics
+
+    def make_train_function(self, force: bool = False) -> TrainFunction:
         """Two compiled steps, with and without an update of the weights."""
         if self.train_function is None or force:
             self.train_function = TrainFunction(self)
@@ -73,7 +95,7 @@ class InfluenceTrainer:
             batch=batch,
             forward_pass=forward.differentiable(losses.parts),
             factors=losses.factors,
-            mask=losses.examples.mask,
+            mask=losses.mask,
         )
         if updates:
             self._update_weights(step, losses, all_finite(total, []))
@@ -126,7 +148,8 @@ class InfluenceTrainer:
             steps = past_steps(scope, self.past_steps, step)
         loss, unlabeled_loss = self.per_example_loss, self._unlabeled_losses
         inner = [inner_objective(scope, s, loss, unlabeled_loss) for s in steps]
-        x, y = self.validation_set.draw(self.weight_optimizer.iterations)
+        assert self._validation_set is not None  # `fit` refuses it
+        x, y = self._validation_set.draw(self.weight_optimizer.iterations)
         outer = outer_objective(scope, x, y, self.influence.outer_loss(loss))
         found = hypergradient(self.influence, scope, inner, outer, steps)
         solution = found.solution
@@ -166,10 +189,10 @@ class InfluenceTrainer:
     @property
     def metrics(self) -> list:
         """Keras' own metrics and those of training."""
-        own = self.training_metrics
+        own = getattr(self, "training_metrics", None)
         return [*super().metrics, *(own.metrics.values() if own else ())]
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict:
         """As Keras' own, without the metrics of training."""
         logs = super().test_step(data)
         own = self.training_metrics.metrics

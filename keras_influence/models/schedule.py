@@ -32,6 +32,6 @@ class Schedule:
 
     def updates(self, step: int) -> bool:
         """Whether the weights move in step number `step` of the network."""
-        if not self.learns or step < self.warmup_steps:
+        if self.inner_steps is None or step < self.warmup_steps:
             return False
         return (step - self.warmup_steps + 1) % self.inner_steps == 0

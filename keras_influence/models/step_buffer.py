@@ -28,7 +28,7 @@ class StepBuffer(keras.layers.Layer):
         self.structure, self.slots = None, []
         self.built = True
 
-    def prepare(self, step) -> None:
+    def prepare(self, step: Any) -> None:
         """Makes room for nests of tensors like this one, once."""
         tensors = keras.tree.flatten(step)
         if not self.slots:
@@ -38,7 +38,7 @@ class StepBuffer(keras.layers.Layer):
             ]
         self.structure = keras.tree.map_structure(lambda _: 0, step)
 
-    def push(self, step) -> None:
+    def push(self, step: Any) -> None:
         """Keeps a nest of tensors in the place of the oldest one."""
         self.prepare(step)
         place = [[self.count.value % self.length]]
@@ -47,14 +47,14 @@ class StepBuffer(keras.layers.Layer):
             slot.value.scatter_nd_update(place, tensor[None])
         self.count.assign_add(1)
 
-    def recent(self, back: int):
+    def recent(self, back: int) -> Any:
         """The nest of `back` steps before the last one."""
         place = (self.count.value - 1 - back) % self.length
         return keras.tree.pack_sequence_as(
             self.structure, [tf.gather(s.value, place) for s in self.slots]
         )
 
-    def holds(self, back: int):
+    def holds(self, back: int) -> tf.Tensor:
         """Whether there was a step that long ago, as a boolean tensor."""
         return self.count.value > back
 
@@ -69,7 +69,7 @@ class StepBuffer(keras.layers.Layer):
             autocast=False,
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store) -> None:
         """Loads a history that may not have seen a step yet."""
         if not store.keys():
             warnings.warn(
@@ -87,6 +87,6 @@ class StepBuffer(keras.layers.Layer):
             ]
         super().load_own_variables(store)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "length": self.length}

@@ -1,10 +1,15 @@
 import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from keras_influence.keras_private import (
     batches_seen,
     step_on_data,
     steps_on_iterator,
 )
+
+if TYPE_CHECKING:
+    from keras_influence.models.influence_trainer import InfluenceTrainer
 
 
 class TrainFunction:
@@ -17,7 +22,7 @@ class TrainFunction:
         model: the compiled `InfluenceModel`.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: "InfluenceTrainer"):
         self.model = model
         self.steps = model.steps_per_execution
         plain, update = (
@@ -32,7 +37,7 @@ class TrainFunction:
             True: step_on_data(model, update, update_by_xla),
         }
 
-    def __call__(self, iterator):
+    def __call__(self, iterator: Iterator) -> dict:
         """Runs the next `steps_per_execution` steps.
 
         Raises:

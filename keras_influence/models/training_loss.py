@@ -3,7 +3,10 @@ from typing import NamedTuple
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.weighting import Examples
+from keras_influence.influence.per_example_loss import PerExampleLoss
+from keras_influence.losses import UnlabeledLoss
+from keras_influence.models.batch import Batch
+from keras_influence.weighting import Examples, Weighting
 
 
 class TrainingLoss(NamedTuple):
@@ -14,7 +17,8 @@ class TrainingLoss(NamedTuple):
         unlabeled: scalar tensor, the weighted loss of the unlabelled examples.
         logits: tensor `(labeled_size, units)`, of the labelled examples.
         examples: the `Examples` of the unlabelled data.
-        weights: tensor of shape `(unlabeled_size,)`, `λ`.
+        mask: tensor of shape `(unlabeled_size,)`.
+        weights: tensor like `mask`, `λ`.
         parts: list of the labelled and the unlabelled examples' losses.
         factors: pair of tensors, the factor of every labelled and of every
             unlabelled example's loss.
@@ -24,13 +28,20 @@ class TrainingLoss(NamedTuple):
     unlabeled: tf.Tensor
     logits: tf.Tensor
     examples: Examples
+    mask: tf.Tensor
     weights: tf.Tensor
-    parts: list
-    factors: tuple
+    parts: list[tf.Tensor]
+    factors: tuple[tf.Tensor, tf.Tensor]
 
 
 def training_loss(
-    batch, logits, features, loss, unlabeled_loss, weighting, step
+    batch: Batch,
+    logits: tf.Tensor,
+    features: tf.Tensor | None,
+    loss: PerExampleLoss,
+    unlabeled_loss: UnlabeledLoss,
+    weighting: Weighting,
+    step: tf.Tensor,
 ) -> TrainingLoss:
     """The `TrainingLoss` of one batch, without the regularisers.
 
@@ -70,6 +81,7 @@ def training_loss(
         unlabeled=ops.sum(factors * unlabeled_losses),
         logits=labeled_logits,
         examples=examples,
+        mask=mask,
         weights=weights,
         parts=[labeled_losses, unlabeled_losses],
         factors=(labeled_factors, factors),

@@ -1,6 +1,10 @@
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
+from keras_influence.models.training_loss import TrainingLoss
 from keras_influence.solvers import Reason
 
 
@@ -18,7 +22,9 @@ class TrainingMetrics:
         if learns:
             means += ["hypergradient_norm", "solver_residual"]
             sums += ["updates_skipped", *SKIPPED]
-        self.metrics = {name: keras.metrics.Mean(name) for name in means}
+        self.metrics: dict[str, Any] = {
+            name: keras.metrics.Mean(name) for name in means
+        }
         self.metrics |= {name: keras.metrics.Sum(name) for name in sums}
 
     def assert_finite(self) -> None:
@@ -32,7 +38,7 @@ class TrainingMetrics:
                     "goes on without such steps."
                 )
 
-    def step(self, losses, finite):
+    def step(self, losses: TrainingLoss, finite: tf.Tensor) -> None:
         """Keeps a step's losses, and mask and weights of its batch.
 
         Args:
@@ -43,7 +49,7 @@ class TrainingMetrics:
         for name, value in (
             ("labeled_loss", losses.labeled),
             ("unlabeled_loss", losses.unlabeled),
-            ("mask_rate", ops.mean(losses.examples.mask)),
+            ("mask_rate", ops.mean(losses.mask)),
             ("weight_mean", ops.mean(losses.weights)),
             ("weight_std", ops.std(losses.weights)),
         ):

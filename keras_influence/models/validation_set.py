@@ -31,15 +31,14 @@ class ValidationSet:
             )
         if isinstance(data, list):
             data = tuple(data)
-        streamed = isinstance(data, tf.data.Dataset)
-        if not streamed and not (isinstance(data, tuple) and len(data) == 2):
+        if isinstance(data, tf.data.Dataset):
+            data = _load(as_examples("validation_set", data, _FORMS))
+        if not isinstance(data, tuple) or len(data) != 2:
             raise ValueError(
                 "Argument `validation_set` must be a tuple (x, y) or a "
                 f"`tf.data.Dataset` of such. Received: {type(data)}"
             )
         data = as_examples("validation_set", data, _FORMS)
-        if streamed:
-            data = as_examples("validation_set", _load(data), _FORMS)
         self.size = len(data[1])
         self.batch_size = min(batch_size, self.size)
         # Shuffled once: a draw is then a window of consecutive examples.
@@ -53,7 +52,7 @@ class ValidationSet:
         """All labels, shuffled."""
         return self.data[1].numpy()
 
-    def draw(self, number):
+    def draw(self, number: int | tf.Tensor) -> tuple:
         """The `number`-th window of `batch_size` examples, round and round.
 
         Args:
@@ -71,7 +70,7 @@ class ValidationSet:
         )
 
 
-def _load(dataset):
+def _load(dataset: tf.data.Dataset) -> tuple:
     examples = list(dataset.as_numpy_iterator())
     if not examples:
         raise ValueError(
