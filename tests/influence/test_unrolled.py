@@ -158,3 +158,93 @@ def test_a_step_that_diverges_is_skipped():
     history = model.fit(stream(), steps_per_epoch=8, verbose=0).history
     assert history["updates_skipped"] == [2.0]
     np.testing.assert_array_equal(model.example_weights, 1.0)
+
+
+random = np.random.default_rng(0)
+MATRICES = [np.diag([0.5, 1.0]), np.array([[2.0, 0.5], [0.5, 1.0]])]
+G = np.array([1.0, -2.0])
+
+
+class Examples:
+    """An objective that is all that `Unrolled` asks of one."""
+
+    def __init__(self, matrix, gradients):
+        self.matrix, self.gradients = matrix, gradients
+
+    def curvature(self, name):
+        assert name == "gauss_newton"
+        return ki.solvers.DenseOperator(tf.constant(self.matrix))
+
+    def directional_derivatives(self, vector):
+        return [tf.linalg.matvec(self.gradients, vector)]
+
+    def gradient(self):
+        return tf.constant(G)
+
+
+def test_adjoints_go_back_through_the_steps():
+    unrolled = ki.Unrolled(2, RATE, curvature="gauss_newton")
+    inner = [Examples(m, random.normal(size=(3, 2))) for m in MATRICES]
+    scores, solution = unrolled.step_scores(inner, inner[0])
+    first = RATE * G
+    second = first - RATE * MATRICES[0] @ first
+    for found, one, adjoint in zip(scores, inner, (first, second), strict=True):
+        np.testing.assert_allclose(found[0], -one.gradients @ adjoint)
+    np.testing.assert_allclose(solution.vector, second)
+    assert solution.valid
+    assert (solution.residual, solution.products) == (0, 1)
+
+
+def test_after_training_it_is_a_neumann_series():
+    unrolled = ki.Unrolled(4, RATE, curvature="gauss_newton")
+    one = Examples(MATRICES[1], random.normal(size=(3, 2)))
+    (found,), solution = unrolled.scores(one, one)
+    step = np.eye(2) - RATE * MATRICES[1]
+    powers = [np.linalg.matrix_power(step, j) for j in range(4)]
+    vector = RATE * sum(powers) @ G
+    np.testing.assert_allclose(solution.vector, vector)
+    np.testing.assert_allclose(found, -one.gradients @ vector)
+    assert solution.products == 3
+
+
+@pytest.mark.parametrize(
+    ("eigenvalue", "bounded"), [(1.99, True), (2.01, False)]
+)
+def test_steps_diverge_above_two_over_the_learning_rate(eigenvalue, bounded):
+    unrolled = ki.Unrolled(2, RATE)
+    matrix = tf.constant(np.eye(2) * eigenvalue / RATE)
+    operators = [ki.solvers.DenseOperator(matrix)] * 2
+    assert bool(unrolled.adjoints(operators, G)[1]) is bounded
+
+
+def test_why_unrolling_failed():
+    unrolled = ki.Unrolled(2, RATE)
+    for vector, bounded, reason in (
+        (G, True, "OK"),
+        (G, False, "DIVERGED"),
+        (G * np.nan, True, "NOT_FINITE"),
+        (G * np.nan, False, "NOT_FINITE"),
+    ):
+        solution = unrolled._solution(tf.constant(vector), bounded)
+        assert int(solution.reason) == ki.solvers.Reason[reason]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": 0}, "steps=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"learning_rate": np.inf}, "learning_rate=inf"),
+        ({"curvature": "ekfac"}, "curvature='ekfac'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ki.Unrolled(**arguments)
+
+
+def test_configuration():
+    unrolled = ki.Unrolled(3, 0.2, ["head"], "gauss_newton", "margin")
+    copy = ki.Unrolled.from_config(unrolled.get_config())
+    assert copy.get_config() == unrolled.get_config()
+    assert copy.outer == "margin"
