@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from keras_influence.models.step_buffer import StepBuffer
+
+
+def step(number):
+    return {
+        "a": np.full((2, 3), number, "float32"),
+        "b": [np.array(-number, "int32")],
+    }
+
+
+@pytest.mark.parametrize("pushed", [1, 3, 7])
+def test_the_last_steps_and_no_others(pushed):
+    buffer = StepBuffer(3)
+    for number in range(1, pushed + 1):
+        buffer.push(step(number))
+    for back in range(3):
+        assert bool(buffer.holds(back)) is (back < pushed)
+        if back < pushed:
+            found, expected = buffer.recent(back), step(pushed - back)
+            np.testing.assert_array_equal(found["a"], expected["a"])
+            np.testing.assert_array_equal(found["b"][0], expected["b"][0])
+            assert found["b"][0].dtype == "int32"
+
+
+def test_saved_and_loaded():
+    buffer, store = StepBuffer(2), {}
+    for number in (1, 2, 3):
+        buffer.push(step(number))
+    buffer.save_own_variables(store)
+    loaded = StepBuffer.from_config(buffer.get_config())
+    loaded.load_own_variables(store)
+    loaded.prepare(step(0))
+    for back in (0, 1):
+        np.testing.assert_array_equal(
+            loaded.recent(back)["a"], buffer.recent(back)["a"]
+        )
+    assert not loaded.trainable_variables
+    assert len(loaded.variables) == 3

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_influence.models.training_loss import TrainingLoss
+from keras_influence.models.training_metrics import TrainingMetrics
+from keras_influence.solvers import Reason
+
+
+def losses(labeled=2.0, unlabeled=4.0):
+    return TrainingLoss(
+        labeled=tf.constant(labeled),
+        unlabeled=tf.constant(unlabeled),
+        logits=None,
+        examples=None,
+        mask=tf.constant([1.0, 0.0, 0.0, 1.0]),
+        weights=tf.constant([1.0, 1.0, 3.0, 3.0]),
+        parts=[],
+        factors=(),
+    )
+
+
+def results(metrics):
+    return {name: float(m.result()) for name, m in metrics.metrics.items()}
+
+
+def test_means_over_steps_that_were_finite():
+    metrics = TrainingMetrics(learns=False)
+    metrics.step(losses(2.0), tf.constant(True))
+    metrics.step(losses(3.0), tf.constant(True))
+    metrics.step(losses(np.nan, np.inf), tf.constant(False))
+    assert results(metrics) == {
+        "labeled_loss": 2.5,
+        "unlabeled_loss": 4.0,
+        "mask_rate": 0.5,
+        "weight_mean": 2.0,
+        "weight_std": 1.0,
+        "steps_skipped": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("skipped_not_finite", Reason.NOT_FINITE),
+        ("skipped_indefinite", Reason.NOT_POSITIVE_DEFINITE),
+        ("skipped_diverged", Reason.DIVERGED),
+    ],
+)
+def test_updates_and_why_they_were_skipped(name, reason):
+    metrics = TrainingMetrics(learns=True)
+    ok, failed = tf.constant(Reason.OK.value), tf.constant(reason.value)
+    gradients = tf.constant([3.0, 4.0])
+    metrics.update(gradients, tf.constant(0.5), ok, tf.constant(True))
+    metrics.update(
+        gradients * np.nan, tf.constant(np.nan), failed, tf.constant(False)
+    )
+    found = results(metrics)
+    assert found["hypergradient_norm"] == 5.0
+    assert found["solver_residual"] == 0.5
+    assert found["updates_skipped"] == 1.0
+    skipped = {k: v for k, v in found.items() if k.startswith("skipped_")}
+    assert skipped == {**dict.fromkeys(skipped, 0.0), name: 1.0}
+
+
+def test_numbers_that_are_not_finite_can_be_errors():
+    metrics = TrainingMetrics(learns=True)
+    metrics.step(losses(), tf.constant(True))
+    metrics.assert_finite()
+    diverged = tf.constant(Reason.DIVERGED.value)
+    valid = tf.constant(False)
+    metrics.update(tf.zeros(2), tf.constant(0.0), diverged, valid)
+    metrics.assert_finite()
+    not_finite = tf.constant(Reason.NOT_FINITE.value)
+    metrics.update(tf.zeros(2), tf.constant(0.0), not_finite, valid)
+    with pytest.raises(FloatingPointError, match="skipped_not_finite"):
+        metrics.assert_finite()
+    metrics = TrainingMetrics(learns=False)
+    metrics.step(losses(), tf.constant(False))
+    with pytest.raises(FloatingPointError, match="steps_skipped"):
+        metrics.assert_finite()

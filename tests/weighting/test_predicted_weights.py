@@ -1,0 +1,116 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_influence.weighting import (
+    Examples,
+    PredictedWeights,
+    WeightNetwork,
+)
+
+SIZE = 6
+LOSSES = tf.constant([0.5, -1.0, 2.0])
+EXAMPLES = Examples(index=np.array([4, 0, 2]), losses=LOSSES)
+
+
+def linear(residual=False, signals="loss"):
+    """`f(signals) = 2·signal`."""
+    layer = keras.layers.Dense(1, use_bias=False)
+    layer.build((None, 1))
+    layer.set_weights([np.array([[2.0]])])
+    return WeightNetwork(signals, layer, residual)
+
+
+def made(network, **arguments):
+    arguments = {"initial_weight": 0.3, "max_weight": 1.5, **arguments}
+    weighting = PredictedWeights(network, SIZE, **arguments)
+    weighting.build((None, 8))
+    return weighting
+
+
+def expected(outputs):
+    start = np.log(0.3 / 1.2)
+    return 1.5 / (1 + np.exp(-(np.asarray(outputs) + start)))
+
+
+def test_weights_are_a_sigmoid_from_the_start():
+    found = made(linear())(EXAMPLES)
+    np.testing.assert_allclose(found, expected(2 * LOSSES), rtol=1e-5)
+    silent = EXAMPLES._replace(losses=tf.zeros(3))
+    np.testing.assert_allclose(made(linear())(silent), 0.3, rtol=1e-5)
+
+
+def test_a_number_of_ones_own_adds_before_the_sigmoid():
+    weighting = made(linear(residual=True))
+    weighting.residuals.assign(np.array([0, 2]), np.array([1.0, -3.0]))
+    outputs = 2 * LOSSES + [0.0, 1.0, -3.0]
+    np.testing.assert_allclose(weighting(EXAMPLES), expected(outputs), 1e-5)
+    assert len(weighting.trainable_variables) == 2
+
+
+def test_evidence_is_that_of_the_example():
+    weighting = made(linear(signals="evidence"))
+    np.testing.assert_allclose(weighting(EXAMPLES), 0.3, rtol=1e-5)
+    for _ in range(4):
+        weighting.after_update(EXAMPLES, tf.constant([1.0, -1.0, 0.0]))
+    found = weighting(EXAMPLES)
+    np.testing.assert_allclose(found, expected([4.0, -4.0, 0.0]), rtol=1e-5)
+    assert len(weighting.trainable_variables) == 1
+
+
+def test_the_weights_that_an_example_had_last():
+    weighting = made(linear())
+    np.testing.assert_allclose(weighting.values, np.full(SIZE, 0.3))
+    weighting.after_step(EXAMPLES, tf.constant([1.0, 1.2, 1.4]))
+    last = [1.2, 0.3, 1.4, 0.3, 1.0, 0.3]
+    np.testing.assert_allclose(weighting.values, last)
+
+
+def test_starting_elsewhere():
+    weighting = made(linear())
+    weighting.start(0.75)
+    np.testing.assert_allclose(weighting.values, 0.75)
+    silent = EXAMPLES._replace(losses=tf.zeros(3))
+    np.testing.assert_allclose(weighting(silent), 0.75, rtol=1e-5)
+
+
+def test_nothing_kept_of_single_examples():
+    weighting = PredictedWeights(linear())
+    weighting.build((None, 8))
+    weighting.start(0.5)
+    weighting.after_step(EXAMPLES, LOSSES)
+    weighting.after_update(EXAMPLES, LOSSES)
+    silent = EXAMPLES._replace(losses=tf.zeros(3))
+    np.testing.assert_allclose(weighting(silent), 0.5, rtol=1e-5)
+    with pytest.raises(ValueError, match="keeps no weights"):
+        _ = weighting.values
+
+
+@pytest.mark.parametrize("network", [linear(True), linear(False, "evidence")])
+def test_what_needs_the_number_of_examples(network):
+    with pytest.raises(ValueError, match="num_unlabeled=None"):
+        PredictedWeights(network)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"initial_weight": 0.0},
+        {"initial_weight": 1.5},
+        {"initial_weight": np.ones(SIZE)},
+        {"initial_weight": "1"},
+        {"max_weight": None},
+        {"max_weight": np.inf},
+    ],
+)
+def test_weights_outside_their_range(arguments):
+    with pytest.raises(ValueError, match="between 0 and it"):
+        made(linear(), **arguments)
+
+
+def test_configuration():
+    weighting = made(linear(residual=True))
+    copy = PredictedWeights.from_config(weighting.get_config())
+    assert copy.get_config() == weighting.get_config()
+    assert copy.residuals is not None
