@@ -7,8 +7,10 @@ import tensorflow as tf
 from keras_influence.data.sparse_rows import SparseRows, to_dense
 
 # Labels of these types cannot hold -1, or are none that losses compare.
-WIDER = dict.fromkeys(("bool", "int8", "int16", "uint8", "uint16"), "int32")
-WIDER |= dict.fromkeys(("uint32", "uint64"), "int64")
+WIDER: dict[str, str] = {
+    **dict.fromkeys(("bool", "int8", "int16", "uint8", "uint16"), "int32"),
+    **dict.fromkeys(("uint32", "uint64"), "int64"),
+}
 
 
 def as_arrays(nest, name: str, owner: str):
@@ -161,7 +163,7 @@ def _as_label(name, y):
             f"{name} must be numbers. Received: strings; "
             "`np.unique(y, return_inverse=True)` numbers them."
         )
-    wider = y.astype(WIDER.get(y.dtype.name, y.dtype), copy=False)
+    wider = y.astype(WIDER.get(y.dtype.name, y.dtype.name), copy=False)
     if y.dtype == "uint64" and (wider < 0).any():
         raise ValueError(f"{name} must be below 2**63. Received: {y.max()}")
     return wider

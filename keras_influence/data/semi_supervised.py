@@ -152,7 +152,7 @@ def semi_supervised(
 
 
 def _unlabeled_size(batch_size, ratio):
-    in_range = isinstance(ratio, numbers.Real) and 0 < ratio < math.inf
+    in_range = isinstance(ratio, numbers.Real) and 0 < float(ratio) < math.inf
     size = batch_size * ratio if in_range else math.nan
     if not in_range or not math.isclose(size, round(size)):
         raise ValueError(

@@ -41,12 +41,13 @@ def _by_row(matrix):
     if isinstance(matrix, tf.sparse.SparseTensor):
         matrix = tf.sparse.reorder(matrix)
         rows, columns = tf.unstack(matrix.indices, axis=1)
-        columns = tf.RaggedTensor.from_value_rowids(
+        # Missing in TensorFlow's stubs, as the one below.
+        columns = tf.RaggedTensor.from_value_rowids(  # pyright: ignore[reportAttributeAccessIssue]
             columns, rows, nrows=matrix.dense_shape[0]
         )
         return columns, matrix.values
     matrix = matrix.tocsr()
-    columns = tf.RaggedTensor.from_row_splits(
+    columns = tf.RaggedTensor.from_row_splits(  # pyright: ignore[reportAttributeAccessIssue]
         matrix.indices.astype("int64"), matrix.indptr.astype("int64")
     )
     return columns, tf.convert_to_tensor(matrix.data)

@@ -1,7 +1,7 @@
 """Gradients with the Gauss-Newton covariance, as `a` and `δ` of matrices."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import tensorflow as tf
 from keras import ops
@@ -207,7 +207,7 @@ def _rotated_diagonal(matrix, basis_a, basis_s):
     return ops.swapaxes(basis_a, 1, 2) ** 2 @ matrix @ basis_s**2
 
 
-def _raise_unrecorded(variables, recording):
+def _raise_unrecorded(variables, recording) -> NoReturn:
     recorded = {
         id(p)
         for record in recording.records

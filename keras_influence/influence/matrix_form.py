@@ -36,7 +36,7 @@ class MatrixForm:
     axes: tuple
     letters: list
     sizes: dict
-    factors: Callable
+    factors: Callable | None
 
     def rows(self, features, gradients):
         """`a` and `δ` of shape `(rows, positions, groups, inputs | outputs)`.
@@ -45,6 +45,7 @@ class MatrixForm:
             features: tensor of shape `(rows, ...)`, as recorded.
             gradients: tensor of the outputs' shape.
         """
+        assert self.factors is not None  # that of a head has its own
         a, delta = self.factors(self.layer, features, gradients)
         if len(self.parameters) == 2:
             a = ops.concatenate([a, ops.ones_like(a[..., :1])], axis=-1)

@@ -62,9 +62,7 @@ class PerExampleLoss:
         """Whether labels are integers that count the logits."""
         return isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy)
 
-    def outside(
-        self, labels: tf.Tensor | np.ndarray, classes: int
-    ) -> tf.Tensor:
+    def outside(self, labels: tf.Tensor | np.ndarray, classes: int) -> Any:
         """Which labels are none of the classes, a boolean tensor."""
         labels = _wide(labels)
         outside = (labels < 0) | (labels >= classes)

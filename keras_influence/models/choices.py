@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_influence.influence.head import check_plain
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.losses import UnlabeledLoss
@@ -76,20 +75,24 @@ def _check_own(own, num_unlabeled, initial_weight):
         )
 
 
-def check_losses(unlabeled_loss, arguments: dict, on_nonfinite: str) -> None:
-    """Raises unless `compile` was given losses that it can honour.
-
-    Args:
-        unlabeled_loss: an `UnlabeledLoss`.
-        arguments: dictionary, the further arguments of `keras.Model.compile`.
-        on_nonfinite: `"skip"` or `"raise"`.
-    """
+def unlabeled(unlabeled_loss: UnlabeledLoss | None) -> UnlabeledLoss:
+    """The argument itself, if it is a loss on unlabelled examples."""
     if not isinstance(unlabeled_loss, UnlabeledLoss):
         raise ValueError(
             "Argument `unlabeled_loss` must be a "
             "`keras_influence.losses.UnlabeledLoss`. Received: "
             f"unlabeled_loss={unlabeled_loss!r}"
         )
+    return unlabeled_loss
+
+
+def check_arguments(arguments: dict, on_nonfinite: str) -> None:
+    """Raises where `compile` was given what it cannot honour.
+
+    Args:
+        arguments: dictionary, the further arguments of `keras.Model.compile`.
+        on_nonfinite: `"skip"` or `"raise"`.
+    """
     if arguments.get("loss_weights") is not None:
         raise ValueError(
             "Argument `loss_weights` is not taken: the labelled loss counts "
@@ -172,8 +175,6 @@ def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
             "Call `compile()` before `fit()`. A model that was loaded with "
             "`compile=False` has no losses and optimizers yet."
         )
-    if model.head is not None:
-        check_plain(model.head.layer)
     if model.schedule.learns and model.validation_set is None:
         raise ValueError(
             "Learning the weights needs a validation set to judge them "

@@ -1,7 +1,7 @@
 """Eq. 6 for the batch of one training step."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -9,14 +9,14 @@ from keras import ops
 
 from keras_influence import replicas
 from keras_influence.influence.forward_pass import ForwardPass, NetworkState
-from keras_influence.influence.influence import Influence
 from keras_influence.influence.objective import Objective, Term
 from keras_influence.influence.scope import LastLayerScope, VariablesScope
-from keras_influence.influence.unrolled import Unrolled
 from keras_influence.models.batch import Batch
 from keras_influence.models.step_buffer import StepBuffer
 from keras_influence.replicas import of_all_replicas, of_this_replica
 from keras_influence.solvers import Solution
+
+Scope = LastLayerScope | VariablesScope
 
 
 class Step(NamedTuple):

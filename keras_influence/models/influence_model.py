@@ -7,7 +7,11 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence.head import find_head, symbolic_inputs
+from keras_influence.influence.head import (
+    check_plain,
+    find_head,
+    symbolic_inputs,
+)
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.unrolled import Unrolled
@@ -101,8 +105,7 @@ class InfluenceModel(InfluenceTrainer):
         )
         self.built = network.built
         self._starts_with_the_loss = initial_weight is None and not weighting
-        self.head = None
-        self.training_metrics = None
+        self._head = None
         self.validation_draw = 256
         self._validation_set = None
 
@@ -177,7 +180,8 @@ class InfluenceModel(InfluenceTrainer):
         """
         weight_optimizer = weight_optimizer or self.weighting.optimizer()
         influence = Influence() if influence is None else influence
-        choices.check_losses(unlabeled_loss, kwargs, on_nonfinite)
+        unlabeled_loss = choices.unlabeled(unlabeled_loss)
+        choices.check_arguments(kwargs, on_nonfinite)
         choices.check_learning(
             optimizer, weight_optimizer, influence, self.weighting
         )
@@ -214,7 +218,7 @@ class InfluenceModel(InfluenceTrainer):
         if self._starts_with_the_loss:
             self.weighting.start(unlabeled_loss.initial_weight)
             self._starts_with_the_loss = False
-        self.head = None
+        self._head = None
         if validation_set is not None:
             self.validation_set = validation_set
         if self.network.built:
@@ -236,7 +240,7 @@ class InfluenceModel(InfluenceTrainer):
         self._check_labels()
 
     def _check_labels(self):
-        data, head = self.validation_set, self.head
+        data, head = self._validation_set, self._head
         if data is not None and head is not None:
             self.per_example_loss.check_labels(
                 "validation_set", data.labels, head.classes
@@ -244,37 +248,24 @@ class InfluenceModel(InfluenceTrainer):
 
     def _prepare(self, inputs):
         """Finds the head and creates the optimizers' variables, once."""
-        if self.head is None and inputs is not None:
-            self.head = find_head(self.network, inputs)
+        if self._head is None and inputs is not None:
+            self._head = find_head(self.network, inputs)
             self._check_labels()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        if self.head is None:
+        if self._head is None:
             return
         if not self.weighting.built:
-            self.weighting.build((None, self.head.width))
+            self.weighting.build((None, self._head.width))
         self.weight_optimizer.build(self.weighting.trainable_variables)
 
     def fit(self, x: Any = None, y: Any = None, **kwargs) -> Any:
         """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""
         choices.check_fit(self, x, y, kwargs)
+        if self._head is not None:
+            check_plain(self._head.layer)
         # The data set is shuffled already; Keras warns where this is `True`.
         return super().fit(x, y, **{"shuffle": False, **kwargs})
-
-    def _seeds(self):
-        """The states of dropout's seeds, which Keras does not save."""
-        saved = {id(v) for v in self.network.weights}
-        return [v for v in self.network.variables if id(v) not in saved]
-
-    def save_own_variables(self, store) -> None:
-        """Saves what resumed training needs to draw the same dropout."""
-        for i, seed in enumerate(self._seeds()):
-            store[str(i)] = seed
-
-    def load_own_variables(self, store) -> None:
-        """Loads what `save_own_variables` saved."""
-        for i, seed in enumerate(self._seeds()):
-            seed.assign(store[str(i)])
 
     def get_config(self) -> dict:
         """The constructor's arguments, serialised."""

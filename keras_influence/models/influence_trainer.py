@@ -5,11 +5,16 @@ import keras
 from keras import ops
 
 from keras_influence.influence.forward_pass import TrainingPass
+from keras_influence.influence.head import Head
+from keras_influence.influence.influence import Influence
+from keras_influence.influence.per_example_loss import PerExampleLoss
+from keras_influence.influence.unrolled import Unrolled
 from keras_influence.keras_private import (
     loss_tracker,
     reducible,
     symbolic_build,
 )
+from keras_influence.losses import UnlabeledLoss
 from keras_influence.models.batch import Batch
 from keras_influence.models.hypergradient import (
     Step,
@@ -71,7 +76,7 @@ class InfluenceTrainer(keras.Model):
             data_batch = data_batch["labeled"]
         super()._symbolic_build(iterator, data_batch)
 
-    def train_step(self, data, updates: bool = False):
+    def train_step(self, data: Any, updates: bool = False) -> dict:
         """One step of the network and, if `updates`, of the weights.
 
         Args:
@@ -106,8 +111,25 @@ class InfluenceTrainer(keras.Model):
         self.weighting.after_step(losses.examples, losses.weights)
         return self._logs(batch, losses, total, finite)
 
-    def _checked(self, batch):
-        if self.head is None:
+    @property
+    def head(self) -> Head:
+        """The network's last layer, which the first batch finds at the latest.
+
+        Raises:
+            ValueError: if it is not known yet.
+        """
+        if self._head is None:
+            raise ValueError(
+                "The network's last layer is not known before `compile()` or, "
+                "where the network is not built, the first step of `fit()`."
+            )
+        return self._head
+
+    def _prepare(self, inputs: Any) -> None:
+        raise NotImplementedError
+
+    def _checked(self, batch: Batch) -> Batch:
+        if self._head is None:
             self._prepare(batch.x)
         index = self.weighting.assert_in_range(batch.index)
         y = self.per_example_loss.assert_in_range(batch.y, self.head.classes)
@@ -127,8 +149,8 @@ class InfluenceTrainer(keras.Model):
             step=self.optimizer.iterations,
         )
 
-    def _scope(self):
-        return self.influence.scope(self.network, self.head)
+    def _scope(self) -> Any:  # A `VariablesScope` with `past_steps`.
+        return self.influence.scope(self.network, self._head)
 
     @property
     def is_deep(self) -> bool:
@@ -198,3 +220,18 @@ class InfluenceTrainer(keras.Model):
         own = self.training_metrics.metrics
         logs = {k: v for k, v in logs.items() if k not in own}
         return reducible(self.distribute_strategy, logs)
+
+    def _seeds(self):
+        """The states of dropout's seeds, which Keras does not save."""
+        saved = {id(v) for v in self.network.weights}
+        return [v for v in self.network.variables if id(v) not in saved]
+
+    def save_own_variables(self, store) -> None:
+        """Saves what resumed training needs to draw the same dropout."""
+        for i, seed in enumerate(self._seeds()):
+            store[str(i)] = seed
+
+    def load_own_variables(self, store) -> None:
+        """Loads what `save_own_variables` saved."""
+        for i, seed in enumerate(self._seeds()):
+            seed.assign(store[str(i)])

@@ -1,4 +1,5 @@
 import warnings
+from typing import Any
 
 import keras
 import tensorflow as tf

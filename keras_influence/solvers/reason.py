@@ -1,4 +1,5 @@
 import enum
+from typing import Any
 
 from keras import ops
 
@@ -62,7 +63,7 @@ def as_reason(outcome):
     return ops.cast(outcome, "int32")
 
 
-def reason_if(condition, reason, otherwise=Reason.OK):
+def reason_if(condition: Any, reason: Any, otherwise: Any = Reason.OK):
     """One reason or another, as an integer scalar tensor.
 
     Args:

@@ -273,7 +273,8 @@ def test_outer_products_are_solved_by_their_rank(solver, views, known):
             Term(lambda z: ops.mean((z[:, 0] - parts[0][2]) ** 2, -1), w0),
             Term(over_views, w1),
         ]
-        objective = Head(layer).objective(features, terms)
+        scope = LastLayerScope(Head(layer), lambda features: features)
+        objective = scope.objective(features, terms, stack=list)
         curvature = LastLayerCurvature(objective, outer_product=True)
         assert solver.max_dense >= curvature.size
         assert curvature.materialize() is curvature
