@@ -312,19 +312,24 @@ def show(name, settings):
         assert json.loads(json.dumps(recipe)) == recipe
 
 
+@options(deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(list(PRESETS)), SETTINGS)
 def test_random_settings(name, settings):
     show(name, settings)
 
 
 @pytest.mark.slow
-@options(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@options(
+    max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(st.sampled_from(list(PRESETS)), SETTINGS)
 def test_many_random_settings(name, settings):
     show(name, settings)
 
 
-@options(max_examples=25, deadline=None)
+@options(
+    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(SETTINGS)
 def test_random_commands(settings):
     result = invoke("show", "digits", settings=settings)

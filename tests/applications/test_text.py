@@ -353,13 +353,16 @@ CONTENTS = st.one_of(
 )
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(CONTENTS)
 def test_random_csv_files(content):
     random_csv(content)
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(CONTENTS)
 def test_many_random_csv_files(content):
     random_csv(content)

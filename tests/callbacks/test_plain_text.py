@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -52,6 +52,7 @@ def test_an_objects_text_counts():
     assert spreadsheet_cell(Formula()) == "'=1+1"
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_no_cell_starts_as_a_formula(text):
     file = io.StringIO(newline="")
@@ -74,6 +75,7 @@ def rendered(cell):
     return cells[2].children
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_markdown_shows_the_text_and_nothing_else(text):
     tokens = rendered(markdown_cell(text))
