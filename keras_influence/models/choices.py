@@ -25,6 +25,13 @@ def check_network(network: object) -> None:
             "Argument `network` must be a `keras.Model`. Received: "
             f"network={network!r} of type {type(network)}"
         )
+    strategy = tf.distribute.get_strategy()
+    if isinstance(strategy, tf.distribute.ParameterServerStrategy):
+        raise ValueError(
+            "`InfluenceModel` cannot train under a `ParameterServerStrategy`, "
+            "as Keras 3 cannot: take a `MirroredStrategy` or, on several "
+            f"machines, a `MultiWorkerMirroredStrategy`. Received: {strategy}"
+        )
 
 
 def weighting(

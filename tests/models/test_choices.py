@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import keras_influence as ki
+from keras_influence.models import choices
 from tests.cases.models import (
     LOSS,
     UNLABELED,
@@ -125,6 +126,13 @@ def test_lora_in_the_body_is_learned():
     assert logs["updates_skipped"] == 0
     assert np.ptp(model.example_weights) > 0
     assert len(model.trainable_variables) == 5
+
+
+def test_parameter_servers_are_refused(monkeypatch):
+    strategy = object.__new__(tf.distribute.ParameterServerStrategy)
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: strategy)
+    with pytest.raises(ValueError, match="under a `ParameterServerStrategy`"):
+        choices.check_network(linear_network())
 
 
 def test_a_clone_is_a_model_of_its_own():
