@@ -105,10 +105,7 @@ def run(
     if "data_dir" in recipe["dataset"] and data_dir is not None:
         recipe["dataset"]["data_dir"] = str(data_dir)
     output = output or pathlib.Path("runs") / name
-    # TensorFlow takes seconds to import; `list` and `show` do without.
-    from applications.run_state import RunState
-
-    with _plain_errors(), RunState(output, recipe, overwrite) as progress:
+    with _plain_errors(), _opened(output, recipe, overwrite) as progress:
         rows = progress.rows
         if progress.finished:
             console.print("Done before; `--overwrite` trains anew.")
@@ -118,6 +115,17 @@ def run(
     if story := report.findings(rows):
         console.print(story)
     console.print(f"Pictures, weights and configuration: {output}")
+
+
+def _opened(output, recipe, overwrite):
+    """The folder of the run."""
+    # TensorFlow takes seconds to import; `list` and `show` do without.
+    from applications.run_state import RunState
+
+    try:
+        return RunState(output, recipe, overwrite)
+    except OSError as error:
+        raise typer.BadParameter(f"`--output`: {error}.") from error
 
 
 def _train(recipe, progress):
