@@ -119,7 +119,7 @@ class PerExampleLoss:
         )
 
 
-def _wide(labels):
+def _wide(labels: Any) -> Any:
     """Labels as a tensor; integers and booleans can be compared with -1."""
     labels = ops.convert_to_tensor(labels)
     if keras.backend.is_float_dtype(labels.dtype):

@@ -25,6 +25,14 @@ def test_draws_go_round_and_take_every_example_equally_often(size, draw):
     np.testing.assert_array_equal(counts, expected)
 
 
+def test_draws_that_follow_each_other_share_nothing():
+    """Three windows of two, one of which goes over the end, then the rest."""
+    validation = ValidationSet((np.zeros((7, 1)), np.arange(7)), 2)
+    draws = [validation.draw(number)[1].numpy() for number in range(4)]
+    np.testing.assert_array_equal(np.concatenate(draws)[:7], validation.labels)
+    assert draws[3][1] == validation.labels[0]
+
+
 def test_a_late_draw_does_not_overflow():
     validation = ValidationSet((np.zeros((9, 1)), np.arange(9)), 4)
     late = tf.constant(2**31 // 2, "int32")
