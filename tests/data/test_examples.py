@@ -49,3 +49,77 @@ def test_what_streams_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             as_examples("labeled", examples, FORMS)
+
+
+NAMED_FORMS = {2: "(x, y)", 3: "(x, y, sample_weight)"}
+X, Y = np.arange(6.0).reshape(3, 2), np.array([2, 0, 1], "uint8")
+
+
+def dataset(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts)
+
+
+def test_arrays():
+    x, y, weight = as_examples("train", (X.tolist(), Y, [1, 0, 2]), NAMED_FORMS)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, Y)
+    np.testing.assert_array_equal(weight, [1.0, 0.0, 2.0])
+    assert y.dtype.kind == "i"
+    assert weight.dtype.kind == "f"
+
+
+def test_datasets_of_single_examples():
+    weights = np.array([[1], [0], [2]])
+    found = as_examples("train", dataset(X, Y, weights), NAMED_FORMS)
+    assert isinstance(found, tf.data.Dataset)
+    for i, (x, y, weight) in enumerate(found):
+        np.testing.assert_array_equal(x, X[i])
+        assert (int(y), float(weight)) == (Y[i], weights[i, 0])
+        assert (y.dtype.is_integer, weight.dtype) == (True, "float32")
+        assert y.dtype != "uint8"
+
+
+def test_sparse_inputs_become_dense():
+    found = as_examples("x", dataset(tf.sparse.from_dense(X), Y), NAMED_FORMS)
+    rows = [x.numpy() for x, _ in found]
+    np.testing.assert_array_equal(rows, X)
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
+def test_sample_weights_in_a_dataset(weight):
+    weights = np.array([1.0, weight, 1.0])
+    found = as_examples("train", dataset(X, Y, weights), NAMED_FORMS)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not negative"):
+        list(found)
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        (X, r"`\(x, y\)` or `\(x, y, sample_weight\)`"),
+        ((X, Y, Y, Y), r"array of shape \(3, 2\).*array of shape \(3,\)"),
+        ((X, Y[:2]), "as many labels as inputs"),
+        ((X[:0], Y[:0]), "at least one example"),
+        ((X, np.zeros((3, 1, 1), int)), "`y` of"),
+        ((X, Y, np.ones((3, 2))), "`sample_weight` of"),
+        (dataset(X, Y).repeat(), "repeats without end"),
+        (dataset(X, Y).batch(2), "unbatch"),
+        (dataset(X), r"`\(x, y\)` or"),
+        (dataset(X, Y.astype(str)), "StringLookup"),
+        (dataset(X, np.eye(3, dtype=int)[Y][:, None]), "`y` of"),
+    ],
+)
+def test_other_forms(examples, message):
+    with pytest.raises(ValueError, match=message) as error:
+        as_examples("train", examples, NAMED_FORMS)
+    assert "`train`" in str(error.value)
+
+
+def test_batches_of_a_known_size_and_one_hot_labels():
+    batches = dataset(X, np.array([2, 0, 1])).batch(3, drop_remainder=True)
+    with pytest.raises(ValueError, match="unbatch"):
+        as_examples("train", batches, NAMED_FORMS)
+    one_hot = dataset(np.ones((4, 3)), np.eye(3, dtype=int)[[0, 1, 2, 0]])
+    assert isinstance(
+        as_examples("train", one_hot, NAMED_FORMS), tf.data.Dataset
+    )
