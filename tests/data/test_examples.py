@@ -51,16 +51,11 @@ def test_what_streams_are_refused():
             as_examples("labeled", examples, FORMS)
 
 
-NAMED_FORMS = {2: "(x, y)", 3: "(x, y, sample_weight)"}
 X, Y = np.arange(6.0).reshape(3, 2), np.array([2, 0, 1], "uint8")
 
 
-def dataset(*parts):
-    return tf.data.Dataset.from_tensor_slices(parts)
-
-
 def test_arrays():
-    x, y, weight = as_examples("train", (X.tolist(), Y, [1, 0, 2]), NAMED_FORMS)
+    x, y, weight = as_examples("train", (X.tolist(), Y, [1, 0, 2]), FORMS)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
     np.testing.assert_array_equal(weight, [1.0, 0.0, 2.0])
@@ -70,7 +65,7 @@ def test_arrays():
 
 def test_datasets_of_single_examples():
     weights = np.array([[1], [0], [2]])
-    found = as_examples("train", dataset(X, Y, weights), NAMED_FORMS)
+    found = as_examples("train", dataset(X, Y, weights), FORMS)
     assert isinstance(found, tf.data.Dataset)
     for i, (x, y, weight) in enumerate(found):
         np.testing.assert_array_equal(x, X[i])
@@ -80,7 +75,7 @@ def test_datasets_of_single_examples():
 
 
 def test_sparse_inputs_become_dense():
-    found = as_examples("x", dataset(tf.sparse.from_dense(X), Y), NAMED_FORMS)
+    found = as_examples("x", dataset(tf.sparse.from_dense(X), Y), FORMS)
     rows = [x.numpy() for x, _ in found]
     np.testing.assert_array_equal(rows, X)
 
@@ -88,7 +83,7 @@ def test_sparse_inputs_become_dense():
 @pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf])
 def test_sample_weights_in_a_dataset(weight):
     weights = np.array([1.0, weight, 1.0])
-    found = as_examples("train", dataset(X, Y, weights), NAMED_FORMS)
+    found = as_examples("train", dataset(X, Y, weights), FORMS)
     with pytest.raises(tf.errors.InvalidArgumentError, match="not negative"):
         list(found)
 
@@ -111,15 +106,13 @@ def test_sample_weights_in_a_dataset(weight):
 )
 def test_other_forms(examples, message):
     with pytest.raises(ValueError, match=message) as error:
-        as_examples("train", examples, NAMED_FORMS)
+        as_examples("train", examples, FORMS)
     assert "`train`" in str(error.value)
 
 
 def test_batches_of_a_known_size_and_one_hot_labels():
     batches = dataset(X, np.array([2, 0, 1])).batch(3, drop_remainder=True)
     with pytest.raises(ValueError, match="unbatch"):
-        as_examples("train", batches, NAMED_FORMS)
+        as_examples("train", batches, FORMS)
     one_hot = dataset(np.ones((4, 3)), np.eye(3, dtype=int)[[0, 1, 2, 0]])
-    assert isinstance(
-        as_examples("train", one_hot, NAMED_FORMS), tf.data.Dataset
-    )
+    assert isinstance(as_examples("train", one_hot, FORMS), tf.data.Dataset)
