@@ -39,7 +39,10 @@ def test_layers_are_known_by_name():
 
 
 def test_defaults():
-    assert isinstance(ki.Influence().solver, ki.solvers.Exact)
+    solver = ki.Influence().solver
+    assert isinstance(solver, ki.solvers.Exact)
+    assert solver.damping == 0.01
+    assert solver.relative_to == "largest_eigenvalue"
     influence = ki.Influence(curvature=None)
     assert isinstance(influence.solver, ki.solvers.Identity)
 

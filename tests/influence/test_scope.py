@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 
 from keras_influence.influence import scope
-from keras_influence.influence.forward_pass import values
+from keras_influence.influence.forward_pass import (
+    NetworkState,
+    TrainingPass,
+    values,
+)
+from keras_influence.influence.head import Head
+from keras_influence.influence.objective import Term
 
 
 @pytest.fixture
@@ -49,3 +55,97 @@ def test_penalty():
         penalty, 0.5 * np.sum(layer.kernel.numpy() ** 2), rtol=1e-6
     )
     assert scope.penalty([layer.bias]) is None
+
+
+X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+
+
+def squares(outputs):
+    return keras.ops.sum(outputs[:, 0] ** 2, -1)
+
+
+def test_the_penalty_counts_by_its_share():
+    layer = keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.5))
+    layer.build((None, 3))
+    kernel = [layer.kernel]
+    whole, half = (scope.penalty(kernel, s)(values(kernel)) for s in (1.0, 0.5))
+    np.testing.assert_allclose(half, whole / 2, rtol=1e-6)
+    assert scope.penalty(kernel, 0) is None
+
+
+def training_pass(network):
+    forward = TrainingPass(network, [network.layers[-1]], again=True)
+    with forward:
+        logits = forward(X)
+        losses = [squares(logits[:, None])]
+    return forward.differentiable(losses), logits
+
+
+@pytest.fixture
+def dropout():
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dropout(0.5, seed=1),
+            keras.layers.Dense(2),
+        ]
+    )
+
+
+def test_a_pass_of_training_is_used_again(dropout):
+    variables = scope.VariablesScope(dropout, dropout.trainable_variables)
+    terms = [Term(squares, np.ones(3))]
+    run, logits = training_pass(dropout)
+    found = variables.objective(X, terms, forward_pass=run)
+    assert found.forward_pass is run
+    (outputs,) = found.outputs(found.parameters)
+    np.testing.assert_allclose(outputs[:, 0], logits, rtol=1e-5)
+    # Of the past only the state is left: it runs again, in training mode.
+    past = run._replace(tape=None, recording=None)
+    found = variables.objective(X, terms, forward_pass=past)
+    assert found.forward_pass is None
+    (outputs,) = found.outputs(found.parameters)
+    np.testing.assert_allclose(outputs[:, 0], logits, rtol=1e-5)
+    found = variables.objective(X, terms)
+    (outputs,) = found.outputs(found.parameters)
+    expected = dropout(X, training=False)
+    np.testing.assert_allclose(outputs[:, 0], expected, rtol=1e-5)
+    assert np.any(expected != logits)
+
+
+def test_the_last_layer_takes_the_features_of_training(dropout):
+    head = Head(dropout.layers[-1])
+    last = scope.LastLayerScope(head, lambda x: head.run(dropout, x))
+    terms = [Term(squares, np.ones(3))]
+    run, logits = training_pass(dropout)
+    for forward_pass, expected in (
+        (run, logits),
+        (None, dropout(X, training=False)),
+    ):
+        found = last.objective(X, terms, forward_pass=forward_pass)
+        value = found(found.parameters)
+        np.testing.assert_allclose(value, np.sum(expected**2), rtol=1e-5)
+
+
+def test_places_are_among_what_trains(network):
+    head = network.get_layer("head")
+    variables = scope.VariablesScope(network, [head.bias, head.kernel])
+    assert variables.places == [3, 2]
+    assert (variables.is_deep, scope.LastLayerScope.is_deep) == (True, False)
+    state = NetworkState.of(network)
+    for place, variable in zip(
+        variables.places, variables.variables, strict=True
+    ):
+        np.testing.assert_array_equal(state.trainable[place], variable.numpy())
+
+
+def test_names_that_several_layers_have(network):
+    inner = network.get_layer("inner")
+    twice = keras.Sequential(
+        [keras.Input((4,)), inner, keras.layers.Dense(2, name="deep")]
+    )
+    with pytest.raises(ValueError, match="the name of 2 layers"):
+        scope.scope_variables(twice, ["deep"])
+    deep = twice.layers[-1]
+    expected = deep.trainable_variables
+    assert scope.scope_variables(twice, [deep]) == expected
