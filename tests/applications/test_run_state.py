@@ -227,6 +227,7 @@ def results(directory):
     return rows, (directory / "weights.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch):
     variants = ["supervised only", "learned weights"]
     changes = {"median_epochs": 2, "variants": variants}

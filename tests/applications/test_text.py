@@ -108,6 +108,7 @@ def test_the_seed_selects(files):
     assert (first != other).any()
 
 
+@pytest.mark.slow
 def test_imdb_reviews(tfds_dir, tmp_path):
     task = text.texts(0, data_dir=tfds_dir, cache_dir=str(tmp_path))
     assert np.bincount(task.labeled[1]).tolist() == [10, 10]

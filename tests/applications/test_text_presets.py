@@ -107,6 +107,7 @@ def test_any_data_set_by_name():
     assert recipe["dataset"]["text"] == "description"
 
 
+@pytest.mark.slow
 def test_run_on_a_csv_file(run, monkeypatch):
     monkeypatch.setattr(collapse, "largest_share", lambda classes: 1.0)
     result, output = run(

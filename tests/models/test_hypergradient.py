@@ -1,3 +1,5 @@
+import types
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -56,10 +58,13 @@ class Scored:
 
 def test_masked_examples_have_no_derivative():
     steps = [step([1.0, 0.5, 0.0]), step([0.0, 1.0, 1.0], seed=1)]
-    index, found, solution = hypergradient(Scored(), [0, 0], None, steps)
-    np.testing.assert_array_equal(index, [7, 5, 6, 17, 15, 16])
-    np.testing.assert_array_equal(found, [1.0, 1.0, 0.0, 0.0, -5.0, 6.0])
-    assert solution == "solution"
+    scope = types.SimpleNamespace(is_deep=True)
+    found = hypergradient(Scored(), scope, [0, 0], None, steps)
+    derivatives = [1.0, 1.0, 0.0, 0.0, -5.0, 6.0]
+    np.testing.assert_array_equal(found.index, [7, 5, 6, 17, 15, 16])
+    np.testing.assert_array_equal(found.derivatives, derivatives)
+    np.testing.assert_allclose(found.norm, np.linalg.norm(derivatives))
+    assert found.solution == "solution"
 
 
 def squared(labels, logits):

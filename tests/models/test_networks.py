@@ -60,6 +60,7 @@ def tokens(n=14):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["last_layer", "all"])
 def test_bert(parameters):
     solver = ki.solvers.ConjugateGradient(3, damping=1.0)
