@@ -72,7 +72,7 @@ class OutputHessian:
             for view in range(views):
                 place = ops.one_hot(view, views, dtype=unit.dtype)[:, None]
                 y = ops.zeros_like(self.outputs) + place * unit
-                product = self.matvec(y)[:, view]
+                product = ops.take(self.matvec(y), view, axis=1)
                 total += ops.sum(weights[:, None] * product, 0)
             return total
 
