@@ -49,6 +49,13 @@ def mutants(module: pathlib.Path):
                 yield name, place, start[0]
 
 
+def _compiles(code):
+    try:
+        return bool(ast.parse(code))
+    except SyntaxError:
+        return False
+
+
 def _positions(operator, node):
     found = list(operator.mutation_positions(node))
     for child in getattr(node, "children", ()):
@@ -140,9 +147,9 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--modules", nargs="*", type=pathlib.Path)
     parser.add_argument("--baseline", action="store_true")
-    parser.add_argument("--logs", type=pathlib.Path, default="mutants")
+    parser.add_argument("--logs", type=pathlib.Path, default="runs/mutants")
     options = parser.parse_args()
-    options.logs.mkdir(exist_ok=True)
+    options.logs.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, os.getcwd())
     for file in PACKAGE.rglob("[!_]*.py"):
         importlib.import_module(".".join(file.with_suffix("").parts))
@@ -163,6 +170,9 @@ def main():
             code = module.read_text()
             if name is not None:
                 code = mutate_code(code, plugins.get_operator(name)(), place)
+                if not _compiles(code):
+                    counts["no Python"] = counts.get("no Python", 0) + 1
+                    continue
             label = f"{module}:{line} {name} {place}"
             log = options.logs / label.replace("/", "_").replace(" ", "_")
             pid = start(module, code, log)
