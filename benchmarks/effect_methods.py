@@ -133,14 +133,16 @@ class Trainings:
                 done[name] = row | {"seconds": time.perf_counter() - start}
                 yield done[name]
 
-    def train(
+    def fit(
         self,
         weight: float = 1.0,
         share: bool = False,
         rule=None,
         weight_network=None,
+        max_weight: float = 2.0,
+        kept: np.ndarray | None = None,
         **learning,
-    ) -> dict:
+    ) -> tuple:
         """Trains once.
 
         Args:
@@ -150,7 +152,14 @@ class Trainings:
             rule: a rule of `Reweighted`, or `None`. Defaults to `None`.
             weight_network: function that makes a `WeightNetwork`, after the
                 seed is set; or `None`. Defaults to `None`.
+            max_weight: float, the upper bound of a weight. Defaults to `2.0`.
+            kept: array of places, which unlabelled examples train; or `None`
+                for all. Defaults to `None`.
             **learning: arguments of `compile`; none keeps weights constant.
+
+        Returns:
+            Pair of the `InfluenceModel` and the list of its test accuracies
+            after every tenth of the steps.
         """
         task, scenario = self.task, self.scenario
         keras.utils.set_random_seed(self.seed)
@@ -158,9 +167,10 @@ class Trainings:
             np.concatenate(parts)
             for parts in zip(task.labeled, task.validation, strict=True)
         ]
-        unlabeled = task.unlabeled
+        kept = slice(None) if kept is None else kept
+        unlabeled = task.unlabeled[kept]
         if task.given is not None:
-            unlabeled = unlabeled, task.given
+            unlabeled = unlabeled, task.given[kept]
         train = ki.data.semi_supervised(
             tuple(every) if share else task.labeled,
             unlabeled,
@@ -171,8 +181,9 @@ class Trainings:
         )
         model = ki.InfluenceModel(
             network(scenario, task),
-            num_unlabeled=len(task.unlabeled),
+            num_unlabeled=len(task.unlabeled[kept]),
             initial_weight=weight,
+            max_weight=max_weight,
             weight_network=weight_network and weight_network(),
         )
         loss = _unlabeled_loss(scenario)
@@ -188,13 +199,30 @@ class Trainings:
             validation_set=tuple(every) if share else task.validation,
             **(learning or {"inner_steps": None}),
         )
-        model.fit(train, steps_per_epoch=scenario.steps, verbose=0)
-        return self._results(model.network, model.example_weights)
+        curve = []
+        after_a_tenth = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: curve.append(
+                accuracy(model.network, *task.test)
+            )
+        )
+        model.fit(
+            train,
+            epochs=10,
+            steps_per_epoch=scenario.steps // 10,
+            callbacks=[after_a_tenth],
+            verbose=0,
+        )
+        return model, curve
 
-    def _results(self, built, weights):
-        task = self.task
+    def train(self, *args, **kwargs) -> dict:
+        """What one training ended with; arguments as of `fit`."""
+        model, curve = self.fit(*args, **kwargs)
+        return {**self._results(model), "curve": curve}
+
+    def _results(self, model):
+        task, built, weights = self.task, model.network, model.example_weights
         row = {
-            part: _accuracy(built, *getattr(task, part))
+            part: accuracy(built, *getattr(task, part))
             for part in ("test", "validation")
         }
         logits = built.predict(task.unlabeled, batch_size=1000, verbose=0)
@@ -203,10 +231,13 @@ class Trainings:
         scores = self._free_scores(built, logits, labels)
         if np.ptp(weights) > 0:
             scores["weight"] = weights
+            scores["label quality"] = quality = model.label_quality
             row["harmful weight"] = float(weights[harmful].mean())
             row["other weight"] = float(weights[~harmful].mean())
+            row["doubted"] = int(np.count_nonzero(quality < 0.5))
+            row["harmful"] = int(np.count_nonzero(harmful))
         for name, score in scores.items():
-            row[f"AUROC of {name}"] = _auroc(~harmful, score)
+            row[f"AUROC of {name}"] = auroc(~harmful, score)
         return row
 
     def _free_scores(self, built, logits, labels):
@@ -234,12 +265,12 @@ def _unlabeled_loss(scenario):
     return loss(**arguments[scenario.unlabeled_loss])
 
 
-def _accuracy(built, x, y):
+def accuracy(built, x, y):
     logits = built.predict(x, batch_size=1000, verbose=0)
     return float(np.mean(logits.argmax(-1) == y))
 
 
-def _auroc(good, score):
+def auroc(good, score):
     if good.all() or not good.any():
         return None
     return float(roc_auc_score(good, score))

@@ -124,6 +124,15 @@ class InfluenceModel(InfluenceTrainer):
         """The weights in the order of the unlabelled data, a numpy array."""
         return ops.convert_to_numpy(self.weighting.values)
 
+    @property
+    def label_quality(self) -> np.ndarray:
+        """How far each example can be believed: below 0.5 it is doubted.
+
+        The best ranking there is of wrong labels, lowest first, in the order
+        of the unlabelled data. NaN where an example was not seen.
+        """
+        return self.weighting.quality()
+
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """The network's logits."""
         return self.network(inputs, training=training)

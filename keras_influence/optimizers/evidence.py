@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_influence.optimizers.row_optimizer import RowOptimizer
 from keras_influence.optimizers.t_statistic import (
-    in_units_of_batch,
+    hypotenuse,
     t_statistic,
 )
 
@@ -13,10 +13,10 @@ from keras_influence.optimizers.t_statistic import (
 class Evidence(RowOptimizer):
     """Weights by how sure it is that an example helps.
 
-    An element's gradients `g_1 .. g_k`, each over the root mean square of its
-    batch, make the statistic `t = Σ g / √Σ g²`. Without an effect it is about
-    standard normal, whatever the scale of the gradients. The weight is the
-    part of its range that the normal distribution function gives:
+    An element's gradients `g_1 .. g_k` make the statistic `t = Σ g / √Σ g²`.
+    Without an effect it is about standard normal, whatever the scale of the
+    gradients. The weight is the part of its range that the normal distribution
+    function gives:
 
         λ = lower + (upper - lower) · Φ(Φ⁻¹(start) - learning_rate · t)
 
@@ -49,7 +49,7 @@ class Evidence(RowOptimizer):
     Unlabeled Data are Equal"; the statistic is Student's, about 0.
     """
 
-    slot_names = ("total", "squares", "start")
+    slot_names = ("total", "norm", "start")
 
     def __init__(self, learning_rate=1.0, bounds=None, name=None):
         super().__init__(learning_rate, bounds=bounds, name=name)
@@ -59,21 +59,15 @@ class Evidence(RowOptimizer):
         self._finite_bounds()
         super().build(variables)
 
-    def scale_gradients(self, gradients):
-        """Gradients in units of their batch's root mean square."""
-        return in_units_of_batch(gradients)
-
-    def update_rows(
-        self, values, gradients, learning_rate, total, squares, start
-    ):
+    def update_rows(self, values, gradients, learning_rate, total, norm, start):
         """One more gradient of every row."""
         lower, upper = self._finite_bounds()
         share = (values - lower) / (upper - lower)
-        start = ops.where(squares > 0, start, _quantile(share))
-        total, squares = total + gradients, squares + gradients**2
-        t = t_statistic(total, squares)
+        start = ops.where(norm > 0, start, _quantile(share))
+        total, norm = total + gradients, hypotenuse(norm, gradients)
+        t = t_statistic(total, norm)
         share = _normal(start - learning_rate * t)
-        return lower + (upper - lower) * share, total, squares, start
+        return lower + (upper - lower) * share, total, norm, start
 
     def _finite_bounds(self) -> tuple[float, float]:
         if self.bounds is None or not np.all(np.isfinite(self.bounds)):

@@ -88,22 +88,6 @@ class RowOptimizer(keras.optimizers.Optimizer):
         super().build(variables)
         self._slots = self.add_optimizer_variables(variables, self.slot_names)
 
-    def scale_gradients(self, gradients):
-        """What `update_rows` gets for the gradients of a whole batch.
-
-        For algorithms that compare the gradients of a batch; by default they
-        stay as they are.
-
-        Args:
-            gradients: tensor of shape `(rows, ...)`, every row once; rows that
-                are not in the batch may be there, with zeros.
-
-        Returns:
-            Tensor like `gradients`. An element that is 0, or not finite, does
-            not move.
-        """
-        return gradients
-
     def update_rows(self, values, gradients, learning_rate, *slots) -> tuple:
         """The algorithm, as if every element of these rows were touched.
 
@@ -129,12 +113,11 @@ class RowOptimizer(keras.optimizers.Optimizer):
         learning_rate = tf.cast(learning_rate, variable.dtype)
         if isinstance(gradient, tf.IndexedSlices):
             rows, sums, places = sum_duplicates(gradient)
-            gradient = tf.gather(self.scale_gradients(sums), places)
+            gradient = tf.gather(sums, places)
             old = [gather_rows(v, rows) for v in variables]
             new = self._masked_update(old, gradient, learning_rate)
             new = [tf.IndexedSlices(values, rows) for values in new]
         else:
-            gradient = self.scale_gradients(gradient)
             old = [tf.convert_to_tensor(v) for v in variables]
             new = self._masked_update(old, gradient, learning_rate)
         for v, values in zip(variables, new, strict=True):

@@ -1,6 +1,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -60,6 +61,10 @@ class MeanBudget(Weighting):
     def values(self) -> Any:
         """The weights as they are kept: rescaled where they were in a step."""
         return self.weighting.values
+
+    def quality(self, doubted: float | None = None) -> np.ndarray:
+        """As of the weights, doubted below half of the mean."""
+        return self.weighting.quality(doubted or self.mean_weight / 2)
 
     def start(self, initial_weight: float) -> None:
         """As of the weights."""

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_influence.replicas import of_all_replicas
 from keras_influence.weighting.example_weights import ExampleWeights
+from keras_influence.weighting.running_means import RunningMeans
 from keras_influence.weighting.signals import Examples
 from keras_influence.weighting.t_statistics import TStatistics
 from keras_influence.weighting.weight_network import WeightNetwork
@@ -63,20 +64,24 @@ class PredictedWeights(Weighting):
                 f"max_weight={max_weight!r}"
             )
         keeps_evidence = "evidence" in weight_network.signals
-        if num_examples is None and (weight_network.residual or keeps_evidence):
+        keeps_losses = "mean_loss" in weight_network.signals
+        if num_examples is None and (
+            weight_network.residual or keeps_evidence or keeps_losses
+        ):
             raise ValueError(
-                "A `WeightNetwork` with `residual=True` or the signal "
-                "'evidence' has numbers for every example: argument "
-                "`num_unlabeled` must be how many there are. Without both, "
-                "as in WeightNetwork(('loss', 'confidence', 'entropy')), it "
-                "may be None. Received: num_unlabeled=None, "
+                "A `WeightNetwork` with `residual=True` or one of the signals "
+                "'evidence' and 'mean_loss' has numbers for every example: "
+                "argument `num_unlabeled` must be how many there are. Without "
+                "them, as in WeightNetwork(('loss', 'confidence', 'entropy')), "
+                "it may be None. Received: num_unlabeled=None, "
                 f"signals={weight_network.signals}, "
                 f"residual={weight_network.residual}"
             )
         self.weight_network = weight_network
         self.initial_weight = initial_weight
         self.max_weight = max_weight
-        self.last = self.residuals = self.statistics = None
+        self.last = self.residuals = None
+        self.statistics = self.mean_losses = None
         if num_examples is None:
             return
         self.last = ExampleWeights(
@@ -86,6 +91,8 @@ class PredictedWeights(Weighting):
             self.residuals = ExampleWeights(num_examples, 0.0, None)
         if keeps_evidence:
             self.statistics = TStatistics(num_examples)
+        if keeps_losses:
+            self.mean_losses = RunningMeans(num_examples)
 
     @property
     def signals(self) -> list:
@@ -96,6 +103,25 @@ class PredictedWeights(Weighting):
     def values(self) -> Any:
         """Every example's weight when it was last seen."""
         return super().values if self.last is None else self.last.values
+
+    def quality(self, doubted: float | None = None) -> np.ndarray:
+        """As many are doubted as have low weights: those of high mean loss.
+
+        The weights say how many examples do harm, the mean losses which, and
+        more surely than a weight that changes from step to step.
+        """
+        quality = super().quality(doubted)
+        if self.mean_losses is None:
+            return quality
+        means = self.mean_losses.values
+        seen = np.isfinite(means)
+        if not seen.any():
+            return means
+        # The losses of those that are doubted, and the highest of the others.
+        ordered = np.sort(means[seen])[::-1]
+        limits = np.append(ordered, ordered[-1] / 2) + 1e-12
+        limit = limits[np.count_nonzero(quality[seen] < 0.5)]
+        return limit / (limit + means + 1e-12)
 
     def build(self, input_shape: tuple) -> None:
         """Builds the weight network on signals of this many features."""
@@ -115,6 +141,9 @@ class PredictedWeights(Weighting):
         if self.statistics is not None:
             evidence = self.statistics(examples.index)
             examples = examples._replace(evidence=evidence)
+        if self.mean_losses is not None:
+            mean_loss = self.mean_losses(examples.index, examples.losses)
+            examples = examples._replace(mean_loss=mean_loss)
         outputs = self.weight_network(self.weight_network.observe(examples))
         share = self.initial_weight / self.max_weight
         outputs += np.log(share / (1 - share))
@@ -130,7 +159,11 @@ class PredictedWeights(Weighting):
             self.statistics.add(*of_all_replicas(examples.index, hypergradient))
 
     def after_step(self, examples: Examples, weights: tf.Tensor) -> None:
-        """Keeps the weights, to look at."""
+        """Keeps the weights, to look at, and the losses."""
+        if self.mean_losses is not None:
+            self.mean_losses.add(
+                *of_all_replicas(examples.index, examples.losses)
+            )
         if self.last is not None:
             self.last.assign(*of_all_replicas(examples.index, weights))
 

@@ -23,6 +23,9 @@ class Examples(NamedTuple):
         evidence: tensor of shape `(n,)`, the t statistics of their
             derivatives so far, positive where an example does harm; `None`
             where `"evidence"` is not among the signals.
+        mean_loss: tensor of shape `(n,)`, the means of their losses over all
+            steps that saw them; `None` where `"mean_loss"` is not among the
+            signals.
     """
 
     index: tf.Tensor
@@ -32,6 +35,7 @@ class Examples(NamedTuple):
     mask: tf.Tensor | None = None
     features: tf.Tensor | None = None
     evidence: tf.Tensor | None = None
+    mean_loss: tf.Tensor | None = None
 
 
 def confidence(examples: Examples) -> tf.Tensor:
@@ -51,6 +55,7 @@ SIGNALS: dict[str, Callable[[Examples], Any]] = {
     "entropy": entropy,
     "features": lambda examples: examples.features,
     "evidence": lambda examples: examples.evidence,
+    "mean_loss": lambda examples: examples.mean_loss,
 }
 
 

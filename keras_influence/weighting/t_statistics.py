@@ -6,7 +6,7 @@ from keras_influence.optimizers.row_optimizer import (
     sum_duplicates,
 )
 from keras_influence.optimizers.t_statistic import (
-    in_units_of_batch,
+    hypotenuse,
     t_statistic,
 )
 
@@ -15,9 +15,9 @@ from keras_influence.optimizers.t_statistic import (
 class TStatistics(keras.layers.Layer):
     """How surely the derivatives of every example's weight are not noise.
 
-    With an example's derivatives `g_1 .. g_k` of Eq. 6, each over the root
-    mean square of its batch, `t = Σ g / √Σ g²`: about standard normal where
-    the example has no effect, positive where it does harm.
+    With an example's derivatives `g_1 .. g_k` of Eq. 6, `t = Σ g / √Σ g²`:
+    about standard normal where the example has no effect, positive where it
+    does harm.
 
     Args:
         num_examples: integer, the number of unlabelled examples.
@@ -37,14 +37,14 @@ class TStatistics(keras.layers.Layer):
     def __init__(self, num_examples: int, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.num_examples = num_examples
-        self.total, self.squares = (
+        self.total, self.norm = (
             self.add_weight(
                 shape=(num_examples,),
                 initializer="zeros",
                 trainable=False,
                 name=name,
             )
-            for name in ("total", "squares")
+            for name in ("total", "norm")
         )
         self.built = True
 
@@ -59,16 +59,16 @@ class TStatistics(keras.layers.Layer):
         """
         slices = tf.IndexedSlices(gradients, tf.convert_to_tensor(index))
         rows, sums, places = sum_duplicates(slices)
-        g = tf.gather(in_units_of_batch(sums), places)
-        for table, values in ((self.total, g), (self.squares, g**2)):
-            values += gather_rows(table.value, rows)
+        g = tf.gather(tf.where(tf.math.is_finite(sums), sums, 0.0), places)
+        for table, add in ((self.total, tf.add), (self.norm, hypotenuse)):
+            values = add(gather_rows(table.value, rows), g)
             table.value.scatter_update(tf.IndexedSlices(values, rows))
 
     def call(self, index: tf.Tensor) -> tf.Tensor:
         """`t` of the examples with these ids, shape `(n,)`; at first 0."""
         return t_statistic(
             gather_rows(self.total.value, index),
-            gather_rows(self.squares.value, index),
+            gather_rows(self.norm.value, index),
         )
 
     def get_config(self) -> dict:

@@ -17,20 +17,21 @@ class WeightNetwork(keras.layers.Layer):
     `initial_weight`. `φ` is learned from the same derivatives as single
     weights are, by the chain rule `Σ_u d L(V) / d λ_u · dλ_u / dφ`.
 
-    The signal `"evidence"` is what the derivatives of the example itself have
-    said so far. It keeps two numbers for every example. Without it nothing is
-    kept: for data that is seen less than once, or is too much for a table,
-    take `signals=("loss", "confidence", "entropy")`.
+    Two signals remember: `"evidence"` is what the derivatives of the example
+    itself have said so far, and `"mean_loss"` tells a wrong label that the
+    network has learned by heart from one that was right from the start. Each
+    keeps two numbers for every example. Without them nothing is kept: for data
+    that is seen less than once, or is too much for a table, take
+    `signals=("loss", "confidence", "entropy")`.
 
     Args:
         signals: what `f` sees of an example, one or a sequence of: `"loss"`
             (before mask and weight), `"confidence"` (highest probability),
             `"entropy"`, `"features"` (what enters the last layer),
-            `"evidence"` (the t statistic of its derivatives), and functions
-            from `Examples` to a tensor of shape `(n,)`. `Examples` has the
-            fields `index`, `losses`, `logits` (a dict of views),
-            `prediction`, `features` and `evidence`. Defaults to `("loss",
-            "confidence", "entropy", "evidence")`.
+            `"evidence"` (the t statistic of its derivatives), `"mean_loss"`
+            (over all steps that saw it), and functions from `Examples` to a
+            tensor of shape `(n,)`. Defaults to `("loss", "confidence",
+            "entropy", "evidence", "mean_loss")`.
         network: a Keras layer or model from signals `(n, width)` to `(n, 1)`.
             `None` takes one hidden layer of 16 units whose output starts at
             0. Defaults to `None`.
@@ -59,6 +60,7 @@ class WeightNetwork(keras.layers.Layer):
             "confidence",
             "entropy",
             "evidence",
+            "mean_loss",
         ),
         network: keras.layers.Layer | None = None,
         residual: bool = False,

@@ -1,7 +1,9 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from keras_influence.data.checks import check_integer
 from keras_influence.optimizers import MAdam, RowOptimizer
@@ -80,6 +82,30 @@ class Weighting(keras.layers.Layer):
             "This model keeps no weights of single examples. Make it with "
             "`num_unlabeled` as the number of unlabelled examples."
         )
+
+    def quality(self, doubted: float | None = None) -> np.ndarray:
+        """How far every example can be believed, shape `(num_examples,)`.
+
+        Args:
+            doubted: float, the weight below which an example is doubted. `None`
+                is half of the highest weight. Defaults to `None`.
+
+        Returns:
+            Numpy array of numbers from 0 to 1: below 0.5 it is doubted.
+
+        Raises:
+            ValueError: if none are kept, or weights have no upper bound.
+        """
+        values = ops.convert_to_numpy(self.values)
+        if doubted is None:
+            highest = getattr(self, "max_weight", None)
+            if highest is None:
+                raise ValueError(
+                    "Which weights are low is not known where they have no "
+                    "upper bound. Make the model with a `max_weight`."
+                )
+            doubted = highest / 2
+        return values / (values + doubted)
 
     def gradients(self, examples: Examples, hypergradient: tf.Tensor) -> list:
         """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each trainable variable `φ`.

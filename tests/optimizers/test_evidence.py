@@ -20,9 +20,8 @@ def transcription(start, gradients, learning_rate, lower, upper):
     kept = np.clip((start - lower) / (upper - lower), 1e-4, 1 - 1e-4)
     seen = [[] for _ in start]
     for g in gradients:
-        scale = np.sqrt(np.mean(g[g != 0] ** 2)) if g.any() else 1.0
         for row in np.flatnonzero(g):
-            seen[row].append(g[row] / scale)
+            seen[row].append(g[row])
     values = np.array(start)
     for row, g in enumerate(map(np.array, seen)):
         if len(g):

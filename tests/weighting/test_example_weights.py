@@ -61,3 +61,11 @@ def test_weights_are_float32():
         assert weights(Examples(tf.constant([1]))).dtype == "float32"
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def test_doubted_below_half_of_the_highest():
+    quality = ExampleWeights(4, [0.0, 0.9, 1.0, 2.0]).quality()
+    np.testing.assert_allclose(quality, [0, 9 / 19, 1 / 2, 2 / 3])
+    assert ExampleWeights(1, max_weight=None).quality(doubted=0.5) > 0.5
+    with pytest.raises(ValueError, match="Make the model with a `max_weight`"):
+        ExampleWeights(1, max_weight=None).quality()

@@ -28,6 +28,12 @@ def budget(values, mask, mean):
     return weighting, Examples(tf.range(SIZE), mask=tf.constant(mask))
 
 
+def test_doubted_below_half_of_the_mean():
+    weighting = MeanBudget(ExampleWeights(3, [0.1, 0.25, 0.4]), 0.5)
+    below = weighting.quality() < 0.5
+    np.testing.assert_array_equal(below, [True, False, False])
+
+
 @hypothesis.settings(max_examples=25, deadline=None)
 @hypothesis.given(values=weights, mask=masks, mean=st.floats(0.2, 2.0))
 def test_the_mean_of_the_unmasked_is_kept(values, mask, mean):

@@ -59,6 +59,52 @@ def test_evidence_is_that_of_the_example():
     assert len(weighting.trainable_variables) == 1
 
 
+def test_the_mean_loss_remembers():
+    """What the last steps saw, and this one."""
+    weighting = made(linear(signals="mean_loss"))
+    np.testing.assert_allclose(weighting(EXAMPLES), expected(2 * LOSSES), 1e-5)
+    weighting.after_step(EXAMPLES, tf.ones(3))
+    none = EXAMPLES._replace(losses=tf.zeros(3))
+    np.testing.assert_allclose(weighting(none), expected(LOSSES), rtol=1e-5)
+    weighting.after_step(none, tf.ones(3))
+    np.testing.assert_allclose(
+        weighting(none), expected(2 * LOSSES / 3), rtol=1e-5
+    )
+
+
+def test_as_many_are_doubted_as_have_low_weights():
+    """Those with the highest mean losses; no more is said of the unseen."""
+    weighting = made(linear(signals="mean_loss"))
+    index = np.array([5, 1, 4, 0])
+    losses = tf.constant([0.2, 3.0, 0.0, 1.0])
+    examples = Examples(index=index, losses=losses)
+    for weights, doubted in (
+        ([1.0, 1.0, 1.0, 1.0], []),
+        ([0.1, 1.0, 1.0, 1.0], [1]),
+        ([0.1, 1.0, 0.1, 1.0], [1, 0]),
+        ([0.1, 0.1, 0.1, 0.1], [1, 0, 5, 4]),
+    ):
+        weighting.after_step(examples, tf.constant(weights))
+        quality = weighting.quality()
+        np.testing.assert_array_equal(np.isnan(quality), [0, 0, 1, 1, 0, 0])
+        np.testing.assert_array_equal(np.argsort(quality)[:4], [1, 0, 5, 4])
+        assert set(np.flatnonzero(quality < 0.5)) == set(doubted)
+        assert np.nanmin(quality) >= 0
+        assert np.nanmax(quality) <= 1
+
+
+def test_nothing_is_said_of_what_was_not_seen():
+    quality = made(linear(signals="mean_loss")).quality()
+    np.testing.assert_array_equal(quality, np.full(SIZE, np.nan))
+
+
+def test_without_mean_losses_the_weight_says_all():
+    weighting = made(linear())
+    weighting.after_step(EXAMPLES, tf.constant([0.0, 0.75, 1.5]))
+    quality = weighting.quality()
+    np.testing.assert_allclose(quality[[4, 0, 2]], [0, 1 / 2, 2 / 3])
+
+
 def test_the_weights_that_an_example_had_last():
     weighting = made(linear())
     np.testing.assert_allclose(weighting.values, np.full(SIZE, 0.3))
@@ -87,7 +133,10 @@ def test_nothing_kept_of_single_examples():
         _ = weighting.values
 
 
-@pytest.mark.parametrize("network", [linear(True), linear(False, "evidence")])
+@pytest.mark.parametrize(
+    "network",
+    [linear(True), linear(False, "evidence"), linear(False, "mean_loss")],
+)
 def test_what_needs_the_number_of_examples(network):
     with pytest.raises(ValueError, match="num_unlabeled=None"):
         PredictedWeights(network)

@@ -14,6 +14,7 @@ EXAMPLES = Examples(
     prediction=tf.constant(LOGITS),
     features=tf.constant(random.normal(size=(5, 2))),
     evidence=tf.constant(random.normal(size=5)),
+    mean_loss=tf.constant(random.uniform(size=5)),
 )
 P = scipy.special.softmax(LOGITS, -1)
 EXPECTED = {
@@ -22,6 +23,7 @@ EXPECTED = {
     "entropy": scipy.stats.entropy(P, axis=-1)[:, None],
     "features": EXAMPLES.features,
     "evidence": EXAMPLES.evidence[:, None],
+    "mean_loss": EXAMPLES.mean_loss[:, None],
 }
 
 

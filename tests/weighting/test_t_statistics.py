@@ -22,9 +22,9 @@ def test_equals_the_slots_of_evidence():
         g, index = tf.constant(g), tf.constant(index)
         statistics.add(index, g)
         optimizer.apply([tf.IndexedSlices(g, index, (5,))], [variable])
-    total, squares, _ = optimizer.variables[2:]
+    total, norm, _ = optimizer.variables[2:]
     np.testing.assert_array_equal(statistics.total.numpy(), total.numpy())
-    np.testing.assert_array_equal(statistics.squares.numpy(), squares.numpy())
+    np.testing.assert_array_equal(statistics.norm.numpy(), norm.numpy())
     t = statistics(np.arange(5)).numpy()
     assert t[0] < 0 < t[4]
     assert t[3] == 0  # never a finite derivative

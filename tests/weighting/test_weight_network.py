@@ -38,6 +38,7 @@ def examples(n=5, seed=0):
         prediction=prediction,
         features=tf.constant(random.normal(size=(n, FEATURES)), "float32"),
         evidence=tf.constant(random.normal(size=n), "float32"),
+        mean_loss=tf.constant(random.uniform(size=n), "float32"),
     )
 
 
@@ -51,10 +52,12 @@ def test_signals():
             scipy.special.entr(p).sum(1),
             seen.features,
             seen.evidence,
+            seen.mean_loss,
             np.arange(5) % 2,
         ]
     )
-    names = ["loss", "confidence", "entropy", "features", "evidence", parity]
+    names = ["loss", "confidence", "entropy", "features", "evidence"]
+    names += ["mean_loss", parity]
     network = ki.WeightNetwork(names)
     np.testing.assert_allclose(network.observe(seen), expected, rtol=1e-5)
     assert network.width(FEATURES) == expected.shape[1]
@@ -128,12 +131,23 @@ def judged(weight_network):
     )
 
 
-@pytest.mark.parametrize("signal", ["loss", "evidence"])
+@pytest.mark.parametrize("signal", ["loss", "evidence", "mean_loss"])
 def test_wrong_labels_lose_weight(signal):
     model = judged(ki.WeightNetwork(signal))
     fit(model, 60, half_wrong())
     weights = model.example_weights
     assert weights[::2].max() < weights[1::2].min()
+
+
+def test_doubted_labels_are_the_wrong_ones(tmp_path):
+    """In a model that was saved as well."""
+    model = judged(ki.WeightNetwork())
+    fit(model, 60, half_wrong())
+    doubted = model.label_quality < 0.5
+    np.testing.assert_array_equal(doubted, np.arange(UNLABELED) % 2 == 0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.label_quality, model.label_quality)
 
 
 def test_a_residual_tells_examples_apart():
@@ -168,7 +182,6 @@ def test_evidence_is_the_t_statistic_of_the_derivatives():
         single.weighting.assign(np.arange(UNLABELED), np.full(UNLABELED, 0.5))
         fit(single, 1, train.skip(i))
         g = (0.5 - single.example_weights[index]) / 0.1
-        g /= np.sqrt(np.mean(g**2))
         np.add.at(total, index, g)
         np.add.at(squares, index, g**2)
     fit(still, steps, train)
@@ -277,7 +290,7 @@ def test_saved_and_loaded(tmp_path):
         ({"max_weight": None}, "`max_weight` must be a finite number"),
         ({"initial_weight": 0.0}, "`initial_weight` one between 0"),
         ({"initial_weight": np.ones(UNLABELED)}, "`initial_weight` one"),
-        ({"num_unlabeled": None}, "'evidence' has numbers for every example"),
+        ({"num_unlabeled": None}, "'evidence' and 'mean_loss' has numbers"),
         ({"mean_weight": 0.0}, "`mean_weight` must be a positive number"),
         (
             {"influence": ki.Influence.preset("shaban")},
@@ -302,8 +315,12 @@ def test_evidence_on_a_network_is_an_error_before_training():
 
 @pytest.mark.parametrize(
     "network",
-    [ki.WeightNetwork("loss", residual=True), ki.WeightNetwork("evidence")],
-    ids=["residual", "evidence"],
+    [
+        ki.WeightNetwork("loss", residual=True),
+        ki.WeightNetwork("evidence"),
+        ki.WeightNetwork("mean_loss"),
+    ],
+    ids=["residual", "evidence", "mean_loss"],
 )
 def test_either_needs_the_number_of_examples(network):
     with pytest.raises(ValueError, match="has numbers for every example"):
