@@ -20,10 +20,10 @@ class WeightReport(WeightHistory):
 
     It follows the weights as `WeightHistory` does and writes
 
-    - `weights.csv`: `index`, `weight` and one further column for each of
-      `example_ids`, `labels` and `harmful` that is given, in the order of the
-      unlabelled data; an apostrophe stands before text that a spreadsheet
-      would take for a formula;
+    - `weights.csv`: `index`, `weight`, the model's `label_quality` and one
+      further column for each of `example_ids`, `labels` and `harmful` that is
+      given, in the order of the unlabelled data; an apostrophe stands before
+      text that a spreadsheet would take for a formula;
     - `weights.png`: the histogram of the weights;
     - `history.png`: the weights over time;
     - `examples.png` or `examples.md`: the most and the least weighted
@@ -137,6 +137,9 @@ class WeightReport(WeightHistory):
 
     def _write_table(self, weights, harmful):
         columns = {"index": range(len(weights)), "weight": weights}
+        quality = getattr(self.model, "label_quality", None)
+        if quality is not None:
+            columns["label_quality"] = quality
         if self.example_ids is not None:
             columns["id"] = self.example_ids
         if self.labels is not None:

@@ -113,15 +113,15 @@ class PredictedWeights(Weighting):
         quality = super().quality(doubted)
         if self.mean_losses is None:
             return quality
-        means = self.mean_losses.values
+        means = self.mean_losses.values + 1e-12
         seen = np.isfinite(means)
         if not seen.any():
             return means
         # The losses of those that are doubted, and the highest of the others.
         ordered = np.sort(means[seen])[::-1]
-        limits = np.append(ordered, ordered[-1] / 2) + 1e-12
+        limits = np.append(ordered, ordered[-1] / 2)
         limit = limits[np.count_nonzero(quality[seen] < 0.5)]
-        return limit / (limit + means + 1e-12)
+        return limit / (limit + means)
 
     def build(self, input_shape: tuple) -> None:
         """Builds the weight network on signals of this many features."""

@@ -88,24 +88,20 @@ class Weighting(keras.layers.Layer):
 
         Args:
             doubted: float, the weight below which an example is doubted. `None`
-                is half of the highest weight. Defaults to `None`.
+                is half of `max_weight`, or of the mean weight where there is
+                no bound. Defaults to `None`.
 
         Returns:
             Numpy array of numbers from 0 to 1: below 0.5 it is doubted.
 
         Raises:
-            ValueError: if none are kept, or weights have no upper bound.
+            ValueError: if no weights are kept.
         """
         values = ops.convert_to_numpy(self.values)
         if doubted is None:
             highest = getattr(self, "max_weight", None)
-            if highest is None:
-                raise ValueError(
-                    "Which weights are low is not known where they have no "
-                    "upper bound. Make the model with a `max_weight`."
-                )
-            doubted = highest / 2
-        return values / (values + doubted)
+            doubted = float(values.mean() if highest is None else highest) / 2
+        return values / (values + max(doubted, 1e-12))
 
     def gradients(self, examples: Examples, hypergradient: tf.Tensor) -> list:
         """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each trainable variable `φ`.

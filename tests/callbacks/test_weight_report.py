@@ -25,6 +25,8 @@ def test_table_has_every_example_in_order(influence_fit, tmp_path):
     assert [int(row["index"]) for row in rows] == list(range(24))
     weights = np.array([row["weight"] for row in rows], "float32")
     np.testing.assert_array_equal(weights, model.example_weights)
+    quality = np.array([row["label_quality"] for row in rows], "float64")
+    np.testing.assert_allclose(quality, model.label_quality)
     assert [row["id"] for row in rows] == ids
     assert [int(row["label"]) for row in rows] == labels.tolist()
     assert [row["harmful"] == "True" for row in rows] == harmful.tolist()

@@ -66,6 +66,7 @@ def test_weights_are_float32():
 def test_doubted_below_half_of_the_highest():
     quality = ExampleWeights(4, [0.0, 0.9, 1.0, 2.0]).quality()
     np.testing.assert_allclose(quality, [0, 9 / 19, 1 / 2, 2 / 3])
-    assert ExampleWeights(1, max_weight=None).quality(doubted=0.5) > 0.5
-    with pytest.raises(ValueError, match="Make the model with a `max_weight`"):
-        ExampleWeights(1, max_weight=None).quality()
+    unbounded = ExampleWeights(3, [0.0, 1.0, 5.0], max_weight=None)
+    np.testing.assert_allclose(unbounded.quality(), [0, 1 / 2, 5 / 6])
+    nothing = ExampleWeights(3, 0.0, max_weight=None)
+    np.testing.assert_array_equal(nothing.quality(), 0)
