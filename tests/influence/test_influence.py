@@ -45,6 +45,7 @@ def test_defaults():
     assert solver.relative_to == "largest_eigenvalue"
     influence = ki.Influence(curvature=None)
     assert isinstance(influence.solver, ki.solvers.Identity)
+    assert influence.steps == 0  # no step of training is kept
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,9 @@ def test_an_ignored_class_is_no_error():
     for labels in (np.array([0, -1]), np.array([0.0, -1.0])):
         loss.check_labels("labels", labels, 3)
         np.testing.assert_array_equal(loss.assert_in_range(labels, 3), [0, -1])
+    for wrong in (-2, 3):
+        with pytest.raises(ValueError, match="from 0 to 2"):
+            loss.check_labels("labels", np.array([0, -1, wrong]), 3)
 
 
 @pytest.mark.parametrize(
