@@ -167,3 +167,9 @@ def test_singular_in_rounding_is_not_valid(seed):
     # Either it says so, or it did not follow the null space.
     bound = 1e3 * np.linalg.norm(vector)
     assert not solution.valid or np.linalg.norm(solution.vector) < bound
+
+
+@pytest.mark.parametrize("tolerance", [-1e-3, -1, 1, 1.5, float("nan")])
+def test_a_tolerance_outside_its_range(tolerance):
+    with pytest.raises(ValueError, match=r"`tolerance` must be a float in"):
+        ConjugateGradient(tolerance=tolerance)
