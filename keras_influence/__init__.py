@@ -14,6 +14,7 @@ from keras_influence.influence.post_hoc import influence_scores
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.models.influence_model import InfluenceModel
 from keras_influence.models.presets import preset
+from keras_influence.reporting import report
 from keras_influence.weighting import Examples, Weighting, WeightNetwork
 
 __version__ = "0.2.0"
@@ -33,5 +34,6 @@ __all__ = [
     "losses",
     "optimizers",
     "preset",
+    "report",
     "solvers",
 ]

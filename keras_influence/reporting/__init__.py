@@ -1,0 +1,3 @@
+from keras_influence.reporting.report import report
+
+__all__ = ["report"]
