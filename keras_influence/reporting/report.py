@@ -137,7 +137,7 @@ def report(
         sentence=_sentence(model, given),
         summary=summary,
         facts=_facts(weights, given, predicted, tested),
-        results=_results(tested, baselines),
+        results=_results(model, tested, baselines),
         curves=list(charts.learning_curves(_logs(history))),
         weights=_weight_charts(
             weights, given, predicted, names, weight_history, harmful
@@ -247,11 +247,21 @@ def _sentence(model, given):
         0: "none of which had a label",
         others: "with labels that nobody had checked",
     }.get(labelled, f"{labelled:,} of them with labels that nobody had checked")
-    return (
+    sentence = (
         f"A network learned from {trusted} and from {others:,} other examples, "
-        f"{unchecked}; and how much each of these should count was learned "
+        f"{unchecked}"
+    )
+    if not _learns(model):
+        return f"{sentence}, which all counted alike."
+    return (
+        f"{sentence}; and how much each of these should count was learned "
         "along with it, by what helps to predict the trusted labels."
     )
+
+
+def _learns(model):
+    schedule = getattr(model, "schedule", None)
+    return schedule is None or schedule.learns
 
 
 def _facts(weights, given, predicted, tested):
@@ -279,11 +289,12 @@ def _facts(weights, given, predicted, tested):
     return facts
 
 
-def _results(tested, baselines):
+def _results(model, tested, baselines):
     """Rows of the table: name, accuracy and its standard error."""
     rows = dict(baselines or {})
     if tested:
-        rows["with learned weights"] = _accuracy(tested)
+        name = "with learned weights" if _learns(model) else "this training"
+        rows[name] = _accuracy(tested)
     n = len(tested[1]) if tested else None
     return [
         {
