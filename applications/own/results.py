@@ -10,6 +10,7 @@ from applications.own.data import OwnData
 from applications.own.held_out import probabilities
 from applications.report import write_json
 from keras_influence.callbacks.plain_text import spreadsheet_cell
+from keras_influence.reporting.predictions import belief
 
 
 def write(
@@ -44,11 +45,11 @@ def write(
         "predicted": names[predicted],
         "confidence": found.max(1).round(4),
         "weight": weights.round(4),
+        "belief": belief(weights, found, given),
     }
-    likely = found[np.arange(len(given)), np.maximum(given, 0)]
     wrong = np.flatnonzero((given >= 0) & (given != predicted))
     absent = np.flatnonzero(given < 0)
-    surest = np.lexsort((likely[wrong], weights[wrong]))
+    surest = np.argsort(columns["belief"][wrong], kind="stable")
     everything = np.arange(len(given))
     for name, rows in (
         *(("weights", everything), ("suspects", wrong[surest])),

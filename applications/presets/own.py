@@ -29,6 +29,7 @@ OWN_IMAGES = {
     },
     "network": {"name": "small_convolutional", "width": 16, "dropout": 0.3},
     **_TRAINING,
+    "epochs": 15,
 }
 
 OWN_TEXTS = {

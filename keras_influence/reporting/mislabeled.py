@@ -12,6 +12,7 @@ from keras_influence.influence.influence import Influence
 from keras_influence.influence.post_hoc import influence_scores
 from keras_influence.losses import GivenLabels
 from keras_influence.models.influence_model import InfluenceModel
+from keras_influence.reporting.predictions import belief, probabilities_of
 
 
 class Mislabeled(NamedTuple):
@@ -23,6 +24,8 @@ class Mislabeled(NamedTuple):
         influence: float array of shape `(n,)`, as `influence_scores` gives it:
             positive for examples that do harm.
         weights: float array of shape `(n,)`, learned in a training anew.
+        belief: float array of shape `(n,)`, the weight times the probability
+            that this training gives to the label.
         model: the `InfluenceModel` of that training, for `report`.
         history: what its `fit` returned.
     """
@@ -30,6 +33,7 @@ class Mislabeled(NamedTuple):
     order: np.ndarray
     influence: np.ndarray
     weights: np.ndarray
+    belief: np.ndarray
     model: InfluenceModel
     history: keras.callbacks.History
 
@@ -51,9 +55,9 @@ def find_mislabeled(
     """Ranks the examples of a labelled set by the harm that they do.
 
     Two answers are joined, by the mean of an example's two ranks: the
-    influence of its label on the trusted ones in the network as it is, and
-    the weight that it keeps when a copy of the network is trained anew, with
-    weights.
+    influence of its label on the trusted ones in the network as it is; and,
+    when a copy of the network is trained anew, with weights, the weight that
+    it keeps times the probability of its label.
 
     Args:
         network: a built `keras.Model` that was trained on `train` and gives
@@ -97,7 +101,7 @@ def find_mislabeled(
         network, train, trusted, loss=loss, influence=influence
     )
     keras.utils.set_random_seed(seed)
-    _, y = as_examples("train", tuple(train), {2: "(x, y)"})
+    x, y = as_examples("train", tuple(train), {2: "(x, y)"})
     model = InfluenceModel(keras.models.clone_model(network), len(y))
     model.compile(
         optimizer=optimizer or keras.optimizers.Adam(0.001),
@@ -118,8 +122,9 @@ def find_mislabeled(
         batches, epochs=epochs, steps_per_epoch=steps, verbose=verbose
     )
     weights = model.example_weights
-    order = np.argsort(_ranks(-scores) + _ranks(weights), kind="stable")
-    return Mislabeled(order, scores, weights, model, history)
+    believed = belief(weights, probabilities_of(model, x), y)
+    order = np.argsort(_ranks(-scores) + _ranks(believed), kind="stable")
+    return Mislabeled(order, scores, weights, believed, model, history)
 
 
 def _ranks(values):

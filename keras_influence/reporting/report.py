@@ -12,13 +12,12 @@ from keras import ops
 
 from keras_influence.callbacks import plots
 from keras_influence.callbacks.plain_text import one_line
-from keras_influence.data.examples import as_examples
-from keras_influence.data.sparse_rows import SparseRows, gather_examples
 from keras_influence.reporting import charts
 from keras_influence.reporting.calibration import calibration
 from keras_influence.reporting.confusion import confusion
 from keras_influence.reporting.gallery import shower
 from keras_influence.reporting.page import write_page
+from keras_influence.reporting.predictions import belief, probabilities_of
 
 # Of the highest weight: what is below has next to none.
 LITTLE = 0.1
@@ -102,7 +101,7 @@ def report(
     ```
     """
     plots.figure_class()
-    probabilities = _probabilities(model, examples)
+    probabilities = probabilities_of(model, examples)
     count, classes = probabilities.shape
     weights = _weights(model, weights, count)
     given = np.full(count, -1) if labels is None else np.asarray(labels)
@@ -124,11 +123,7 @@ def report(
             **show(i),
         }
 
-    # Among equal weights, by how likely the label is.
-    likely = probabilities[
-        np.arange(count), np.where(given < 0, predicted, given)
-    ]
-    order = np.lexsort((likely, weights))
+    order = np.argsort(belief(weights, probabilities, given), kind="stable")
     shown_count = min(gallery, count // 2)
     tested = _tested(model, test, test_probabilities, classes)
     return write_page(
@@ -150,26 +145,6 @@ def report(
         versions=_versions(),
         command=command,
     )
-
-
-def _probabilities(model, x, batch_size=256):
-    """What the network says of inputs, batch by batch."""
-    network = getattr(model, "network", model)
-    (x,) = as_examples(
-        "examples", x if isinstance(x, tuple) else (x,), {1: "x"}
-    )
-    x = keras.tree.map_structure(
-        lambda leaf: (
-            leaf if isinstance(leaf, SparseRows) else tf.constant(leaf)
-        ),
-        x,
-    )
-    count = keras.tree.flatten(x)[0].shape[0]
-    rows = tf.data.Dataset.range(count).batch(batch_size)
-    logits = network.predict(
-        rows.map(lambda rows: gather_examples(x, rows)), verbose=0
-    )
-    return ops.convert_to_numpy(ops.softmax(ops.cast(logits, "float32")))
 
 
 def _weights(model, weights, count):
@@ -224,7 +199,7 @@ def _tested(model, test, probabilities, classes):
     x, y = test
     y = np.asarray(y)
     if probabilities is None:
-        probabilities = _probabilities(model, x)
+        probabilities = probabilities_of(model, x)
     if np.shape(probabilities) != (len(y), classes):
         raise ValueError(
             f"Argument `test_probabilities` must have shape {len(y), classes}. "

@@ -43,8 +43,9 @@ def test_wrong_labels_come_first(found):
     assert pairs(-place, wrong) > 0.85
     assert pairs(found.influence, wrong) > 0.7
     assert pairs(-found.weights, wrong) > 0.7
+    assert pairs(-found.belief, wrong) > 0.9
     ranks = np.argsort(np.argsort(-found.influence)) + np.argsort(
-        np.argsort(found.weights)
+        np.argsort(found.belief)
     )
     assert (np.diff(ranks[found.order]) >= 0).all()
 
