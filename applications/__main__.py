@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 from typing import Annotated
 
 import typer
@@ -110,11 +111,20 @@ def run(
         if progress.finished:
             console.print("Done before; `--overwrite` trains anew.")
         else:
-            rows = _train(recipe, progress)
+            rows = _train(recipe, progress, _command(name, settings, scale))
     console.print(report.results_table(name, rows))
     if story := report.findings(rows):
         console.print(story)
     console.print(f"Pictures, weights and configuration: {output}")
+    for path in sorted(output.glob("**/report.html")):
+        print(f"Report: {path}")
+
+
+def _command(name, settings, scale):
+    """What starts such a run."""
+    options = [part for key in settings for part in ("--set", key)]
+    options += ["--scale", scale] if scale else []
+    return shlex.join(["python", "-m", "applications", "run", name, *options])
 
 
 def _opened(output, recipe, overwrite):
@@ -128,17 +138,20 @@ def _opened(output, recipe, overwrite):
         raise typer.BadParameter(f"`--output`: {error}.") from error
 
 
-def _train(recipe, progress):
+def _train(recipe, progress, command):
     """Trains seed after seed, with the data of one in memory."""
     from applications.experiment import Experiment
+    from applications.own.experiment import OwnExperiment
     from applications.run_state import seed_directory
+
+    kind = OwnExperiment if "folds" in recipe else Experiment
 
     output = progress.directory
     console.print(recipe["description"])
     rows = []
     for seed in recipe["seeds"]:
         with _plain_errors(Exception):
-            experiment = Experiment(recipe, seed)
+            experiment = kind(recipe, seed, command=command)
         # What can be known to fail has not failed: the folder is taken.
         progress.begin()
         report.write_json(

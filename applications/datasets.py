@@ -9,6 +9,9 @@ import tensorflow_datasets as tfds
 
 import keras_influence as ki
 from applications.images import images
+from applications.own.images import own_images
+from applications.own.tables import own_table
+from applications.own.texts import own_texts
 from applications.prepared import prepared
 from applications.task import Task
 from applications.text import texts
@@ -17,6 +20,9 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "images",
+    "own_images",
+    "own_table",
+    "own_texts",
     "texts",
     "two_moons",
     "two_strips",

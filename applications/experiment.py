@@ -2,9 +2,9 @@ import contextlib
 
 import keras
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 import keras_influence as ki
+from applications import page
 from applications.boundary import (
     DecisionBoundary,
     kept_snapshots,
@@ -18,6 +18,7 @@ from applications.recipe import build, check, known
 from applications.run_state import RunState
 from applications.task import Task, fingerprint, write_splits
 from applications.text_views import TfIdf
+from applications.weight_statistics import weight_statistics
 from keras_influence.callbacks import WeightReport
 
 SUPERVISED = ("supervised only", "labels + validation")
@@ -34,21 +35,31 @@ class Experiment:
         recipe: dict, as `applications.recipe.resolve` gives it.
         seed: int, seed of the data and of every training.
         task: `Task`, the data. Defaults to `None`: the recipe's.
+        command: str, what starts the run. Defaults to `None`.
 
     Raises:
         ValueError: where the recipe does not fit together; before any
             training starts.
     """
 
-    def __init__(self, recipe: dict, seed: int, task: Task | None = None):
+    def __init__(
+        self,
+        recipe: dict,
+        seed: int,
+        task: Task | None = None,
+        command: str | None = None,
+    ):
         self.recipe = recipe
+        self.command = command
         self.seed = seed
         self.steps = recipe["epochs"] * recipe["steps_per_epoch"]
         check(recipe)
-        self.variants = [
+        names = [
             known(name, VARIANTS, "variant")
             for name in recipe.get("variants", VARIANTS)
         ]
+        # The page about the last one compares it with the others.
+        self.variants = sorted(names, key=VARIANTS.index)
         if task is None:
             task = build("dataset", recipe["dataset"], seed=seed)
         if not len(task.validation[1]):
@@ -78,7 +89,7 @@ class Experiment:
             row = progress.row(variant, self.seed)
             if row is None:
                 checkpoint = progress.checkpoint(variant, self.seed)
-                row = self._train(variant, directory, checkpoint)
+                row = self._train(variant, directory, checkpoint, rows)
                 progress.finish(row)
             rows.append(row)
         boundaries = {
@@ -96,19 +107,32 @@ class Experiment:
     def _is_planar(self):
         return np.shape(self.task.unlabeled)[1:] == (2,)
 
-    def _train(self, variant, directory, checkpoint):
+    def _train(self, variant, directory, checkpoint, rows):
         """Trains one variant and returns its row of results."""
         if variant in SUPERVISED:
             return self._supervised(variant, checkpoint)
         callbacks = [CollapseWarning(self.task.validation[0])]
         checkpoint.follow(callbacks[0], "shares")
-        if variant == "learned weights":
+        learned = variant == "learned weights"
+        if learned:
             callbacks.append(self._report(directory))
             checkpoint.follow(callbacks[-1], "steps", "weights", "quantiles")
         if self._is_planar:
             callbacks.append(DecisionBoundary(self.task))
             checkpoint.follow(callbacks[-1], *DecisionBoundary.KEPT)
-        return self._semi_supervised(variant, directory, checkpoint, callbacks)
+        model, row = self._semi_supervised(
+            variant, directory, checkpoint, callbacks
+        )
+        if variant == self.variants[-1]:
+            page.write(
+                *(directory / "report.html", model, self.task, [*rows, row]),
+                harmful=self._harmful(model),
+                history=checkpoint.logs,
+                weight_history=callbacks[1] if learned else None,
+                settings={"seed": self.seed, **self.recipe},
+                command=self.command,
+            )
+        return row
 
     def influence_model(self, learned: bool = True) -> ki.InfluenceModel:
         """The compiled model of a training.
@@ -258,7 +282,8 @@ class Experiment:
         train = self.batches(views, self._steps_done(checkpoint))
         row = self._fit(variant, model, train, checkpoint, callbacks)
         harmful, judged = self._harmful(model), self.task.judged
-        return row | _weight_statistics(model.example_weights, harmful, judged)
+        statistics = weight_statistics(model.example_weights, harmful, judged)
+        return model, row | statistics
 
     def _harmful(self, model):
         """Which of the judged examples should have lost weight."""
@@ -366,19 +391,3 @@ def _influence(component):
     if "name" in choices:
         return ki.Influence.preset(**choices)
     return ki.Influence(**choices)
-
-
-def _weight_statistics(weights, harmful, judged):
-    """The table's columns about weights; AUROC of good against harmful."""
-    auroc = None
-    if 0 < harmful.sum() < len(harmful) and np.ptp(weights[judged]) > 0:
-        auroc = float(roc_auc_score(~harmful, weights[judged]))
-    return {
-        "weight_mean": float(weights.mean()),
-        "weight_min": float(weights.min()),
-        "weight_max": float(weights.max()),
-        "weight_std": float(weights.std()),
-        "unlabeled": len(weights),
-        "harmful": int(harmful.sum()),
-        "auroc": auroc,
-    }

@@ -7,7 +7,15 @@ import keras
 from applications.bert import bert
 from applications.wide_resnet import wide_resnet
 
-__all__ = ["bert", "convolutional", "linear", "mlp", "wide_resnet"]
+__all__ = [
+    "bag_of_words",
+    "bert",
+    "convolutional",
+    "linear",
+    "mlp",
+    "small_convolutional",
+    "wide_resnet",
+]
 
 
 def linear(input_shape: tuple, classes: int) -> keras.Model:
@@ -64,6 +72,57 @@ def convolutional(
     layers += [
         keras.layers.Flatten(),
         keras.layers.Dense(64, activation="relu"),
+        keras.layers.Dropout(dropout),
+    ]
+    return _network(input_shape, layers, classes)
+
+
+def small_convolutional(
+    input_shape: tuple, classes: int, width: int = 16, dropout: float = 0.3
+) -> keras.Model:
+    """Convolutions of images with values to 255, as deep as these are large.
+
+    Args:
+        input_shape: tuple of int, `(height, width, channels)`.
+        classes: int, the number of logits.
+        width: int, filters of the first convolution; they double with each.
+            Defaults to `16`.
+        dropout: float in [0, 1), the rate before the head. Defaults to `0.3`.
+    """
+    layers, side = (
+        [keras.layers.Rescaling(1 / 127.5, offset=-1)],
+        input_shape[0],
+    )
+    while side > 6:
+        layers += [
+            keras.layers.Conv2D(width, 3, padding="same", activation="relu"),
+            keras.layers.MaxPooling2D(),
+        ]
+        width, side = min(2 * width, 128), side // 2
+    layers += [
+        keras.layers.Flatten(),
+        keras.layers.Dropout(dropout),
+        keras.layers.Dense(64, activation="relu"),
+        keras.layers.Dropout(dropout),
+    ]
+    return _network(input_shape, layers, classes)
+
+
+def bag_of_words(
+    input_shape: tuple, classes: int, units: int = 32, dropout: float = 0.5
+) -> keras.Model:
+    """One hidden layer on counts of words, whatever a text's length.
+
+    Args:
+        input_shape: tuple of int, the number of words.
+        classes: int, the number of logits.
+        units: int, the width. Defaults to `32`.
+        dropout: float in [0, 1), the rate of both layers. Defaults to `0.5`.
+    """
+    layers = [
+        keras.layers.UnitNormalization(),
+        keras.layers.Dropout(dropout),
+        keras.layers.Dense(units, activation="relu"),
         keras.layers.Dropout(dropout),
     ]
     return _network(input_shape, layers, classes)

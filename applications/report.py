@@ -27,6 +27,8 @@ WORDS = {
     "constant weight": "with one weight for all",
     "labels + validation": "from every trusted label alone",
     "supervised only": "without the validation labels",
+    "every example alike": "from every example alike",
+    "trusted labels alone": "from the trusted labels alone",
 }
 
 # Shown with their standard deviation over seeds.

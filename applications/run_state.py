@@ -13,10 +13,14 @@ from applications.recipe import paths
 RUN_FILES = ("config.json", "results.json")
 SEED_FILES = (
     *("boundary.png", "ct_augment.json", "examples.md", "examples.png"),
-    *("history.png", "splits.csv", "tfidf.keras", "weights.csv"),
-    "weights.png",
+    *("history.png", "report.html", "splits.csv", "tfidf.keras"),
+    *("weights.csv", "weights.png"),
 )
-
+# Besides, of a run on a user's own data.
+OWN_FILES = (
+    *("classes.json", "model.keras", "predictions.csv", "skipped.csv"),
+    "suspects.csv",
+)
 
 # What `run.json` holds.
 KEYS = {
@@ -90,10 +94,12 @@ class RunState:
         """The results of the trainings that ended."""
         return self._state["rows"]
 
-    def row(self, variant: str, seed: int) -> dict | None:
+    def row(
+        self, variant: str, seed: int, fold: int | None = None
+    ) -> dict | None:
         """The results of a training that ended, or `None`."""
         for row in self.rows:
-            if (row["variant"], row["seed"]) == (variant, seed):
+            if _training(**row) == _training(variant, seed, fold):
                 return row
         return None
 
@@ -124,11 +130,14 @@ class RunState:
             )
         self._commit(data={**before, str(seed): fingerprint})
 
-    def checkpoint(self, variant: str, seed: int) -> Checkpoint:
+    def checkpoint(
+        self, variant: str, seed: int, fold: int | None = None
+    ) -> Checkpoint:
         """The callback that keeps the training that begins or goes on now."""
-        training = {"variant": variant, "seed": seed}
-        before = self._state["training"] or {"logs": []}
-        logs = before["logs"] if before == {**before, **training} else []
+        training = _training(variant, seed, fold)
+        before = self._state["training"]
+        same = before and _training(**before) == training
+        logs = before["logs"] if same else []
 
         def commit(logs):
             self._commit(training={**training, "logs": logs})
@@ -189,8 +198,8 @@ class RunState:
 
     def _path(self, training):
         """How the names of a training's files begin."""
-        variant = training["variant"].replace(" ", "_")
-        return self.unfinished / f"{variant}-{training['seed']}"
+        parts = map(str, _training(**training).values())
+        return self.unfinished / "-".join(parts).replace(" ", "_")
 
     def _last_files(self, row):
         epochs = self._state["recipe"]["epochs"]
@@ -291,10 +300,17 @@ def seed_directory(recipe: dict, seed: int) -> pathlib.Path:
     return pathlib.Path(f"seed_{seed}" if several else ".")
 
 
+def _training(variant, seed, fold=None, **results):
+    """What names a training: all of its row but the results."""
+    named = {"variant": variant, "seed": seed}
+    return named if fold is None else {**named, "fold": fold}
+
+
 def _files(recipe):
     """The files that a run may write, as paths in its folder."""
     folders = [seed_directory(recipe, seed) for seed in recipe["seeds"]]
-    of_seeds = [str(folder / f) for folder in folders for f in SEED_FILES]
+    names = SEED_FILES + (OWN_FILES if "folds" in recipe else ())
+    of_seeds = [str(folder / f) for folder in folders for f in names]
     return [*RUN_FILES, *of_seeds]
 
 

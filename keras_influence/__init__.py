@@ -14,6 +14,7 @@ from keras_influence.influence.post_hoc import influence_scores
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.models.influence_model import InfluenceModel
 from keras_influence.models.presets import preset
+from keras_influence.reporting import Mislabeled, find_mislabeled, report
 from keras_influence.weighting import Examples, Weighting, WeightNetwork
 
 __version__ = "0.2.0"
@@ -22,16 +23,19 @@ __all__ = [
     "Examples",
     "Influence",
     "InfluenceModel",
+    "Mislabeled",
     "Unrolled",
     "WeightNetwork",
     "Weighting",
     "augmentation",
     "callbacks",
     "data",
+    "find_mislabeled",
     "influence_scores",
     "layers",
     "losses",
     "optimizers",
     "preset",
+    "report",
     "solvers",
 ]

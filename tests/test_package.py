@@ -50,9 +50,9 @@ def test_the_wheel_holds_the_package_alone(tmp_path):
 
 def test_the_core_needs_no_extra():
     absent = (
-        "applications hypothesis importlib_resources keras_hub keras_nlp "
-        "matplotlib PIL pytest safetensors scipy sklearn tensorflow_datasets "
-        "typer"
+        "applications hypothesis importlib_resources jinja2 keras_hub "
+        "keras_nlp matplotlib PIL pytest safetensors scipy sklearn "
+        "tensorflow_datasets typer"
     )
     code = f"""
 import sys

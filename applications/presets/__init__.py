@@ -8,6 +8,7 @@ from applications.presets.digits import DIGITS, DIGITS_FIXMATCH
 from applications.presets.fashion_mnist import FASHION_MNIST
 from applications.presets.images import IMAGES, SMALL_IMAGES
 from applications.presets.images import SOURCES as IMAGE_SOURCES
+from applications.presets.own import OWN
 from applications.presets.synthetic import LINEAR, TWO_MOONS
 from applications.presets.text import SOURCES as TEXT_SOURCES
 from applications.presets.text import TEXT
@@ -15,6 +16,7 @@ from applications.presets.text import TEXT
 __all__ = ["PRESETS", "SCALES", "SOURCES"]
 
 PRESETS = {
+    **OWN,
     "digits": DIGITS,
     "digits_fixmatch": DIGITS_FIXMATCH,
     "fashion_mnist": FASHION_MNIST,

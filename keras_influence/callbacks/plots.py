@@ -52,7 +52,7 @@ def weight_histogram(weights, harmful=None) -> Figure:
     for name, color, members in _groups(harmful, len(weights)):
         axes.hist(weights[members], bins, color=color, alpha=0.65, label=name)
     axes.set_title("Weights after training")
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -80,7 +80,7 @@ def weight_history(history, harmful=None) -> Figure:
         axes.fill_between(history.steps, low, high, color=color, alpha=0.2)
         axes.plot(history.steps, median, color=color, lw=2.2, label=name)
     axes.set_title("Weights over time: median, middle half, single examples")
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 

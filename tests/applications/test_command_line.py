@@ -1,6 +1,7 @@
 import contextlib
 import csv
 import gc
+import html
 import json
 import weakref
 
@@ -15,6 +16,7 @@ from applications import experiment
 from applications.__main__ import app
 from applications.presets import PRESETS
 from applications.recipe import paths, resolve
+from applications.report import WORDS
 from applications.run_state import Lock
 
 TINY = {
@@ -85,6 +87,12 @@ def test_run(name, tmp_path, tfds_dir):
     planar = name in ("two_moons", "linear")
     pictures = {"weights", "history", "boundary" if planar else "examples"}
     assert {path.stem for path in tmp_path.glob("*.png")} == pictures
+    last = result.output.splitlines()[-1]
+    assert last == f"Report: {tmp_path / 'report.html'}"
+    page = html.unescape((tmp_path / "report.html").read_text())
+    assert f"applications run {name} --set epochs=2" in page
+    assert f"{rows[3]['test_accuracy']:.1%}" in page
+    assert all(WORDS[row["variant"]] in page for row in rows)
 
 
 @pytest.mark.slow
@@ -219,7 +227,8 @@ def test_a_finished_folder(tmp_path, monkeypatch):
     assert other.exit_code == 0, other.output
     assert {path.name for path in tmp_path.iterdir()} == {
         *("boundary.png", "config.json", "history.png", "notes.txt"),
-        *("results.json", "run.json", "weights.csv", "weights.png"),
+        *("report.html", "results.json", "run.json", "weights.csv"),
+        "weights.png",
     }
 
 

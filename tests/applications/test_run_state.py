@@ -71,6 +71,21 @@ def test_a_training_is_never_anothers(tmp_path):
         assert progress.checkpoint("constant weight", 3).epochs == 0
 
 
+def test_folds_are_trainings_of_their_own(tmp_path):
+    with RunState(tmp_path, RECIPE) as progress:
+        progress.begin()
+        progress.checkpoint("learned weights", 3, 1).commit([{"loss": 1.0}])
+        assert progress.checkpoint("learned weights", 3, 1).epochs == 1
+        for other in ((0,), ()):
+            checkpoint = progress.checkpoint("learned weights", 3, *other)
+            assert checkpoint.epochs == 0
+        row = {"variant": "learned weights", "seed": 3, "fold": 1}
+        progress.finish(row)
+        assert progress.row("learned weights", 3, 1) == row
+        assert progress.row("learned weights", 3, 0) is None
+        assert progress.row("learned weights", 3) is None
+
+
 def test_files_that_are_not_named_are_removed(tmp_path):
     with RunState(tmp_path, RECIPE) as progress:
         progress.begin()

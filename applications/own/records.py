@@ -1,0 +1,185 @@
+"""A user's table: which label each row has, and which of them are trusted."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pandas as pd
+
+FLAGS = {
+    **dict.fromkeys(("true", "yes", "y", "t", "x", "1", "1.0"), True),
+    **dict.fromkeys(("false", "no", "n", "f", "", "0", "0.0"), False),
+}
+
+
+@dataclasses.dataclass
+class Records:
+    """The rows of a table.
+
+    Args:
+        ids: string array of shape `(n,)`, all different.
+        labels: string array of shape `(n,)`; `""` for none.
+        trusted: boolean array of shape `(n,)`, whose labels are.
+        columns: `pandas.DataFrame` of strings, the other columns.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    trusted: np.ndarray
+    columns: pd.DataFrame
+
+    def take(self, rows) -> "Records":
+        """Some of the rows, by an array of places or of booleans."""
+        return Records(
+            *(part[rows] for part in (self.ids, self.labels, self.trusted)),
+            self.columns[rows]
+            if rows.dtype == bool
+            else self.columns.iloc[rows],
+        )
+
+
+def read_records(
+    path: str,
+    id: str,
+    label: str,
+    trusted: str,
+    trusted_share: float | None,
+    seed: int,
+) -> Records:
+    """Reads a CSV or Parquet file.
+
+    Args:
+        path: str, path of the file.
+        id: str, the column of unique names; `""` counts the rows from 1.
+        label: str, the column of labels, empty where there is none.
+        trusted: str, the column that says which labels are trusted.
+        trusted_share: float, the share of the labels to trust, drawn at
+            random, where there is no such column; or `None`.
+        seed: int, seed of that draw.
+
+    Raises:
+        ValueError: if the file is not as it must be; what to do is said.
+    """
+    table = _read(path)
+    for name, setting in ((id, "id"), (label, "label")):
+        if name and name not in table:
+            raise ValueError(
+                f"{path} has no column {name!r}; it has {list(table)}. Set "
+                f"`{setting}`."
+            )
+    labels = table[label].str.strip().to_numpy(str)
+    ids = (table[id] if id else table.index + 1).astype(str).to_numpy(str)
+    again = pd.Index(ids).duplicated()
+    if again.any():
+        raise ValueError(
+            f"Column {id!r} of {path} must have unique values. Received: "
+            f"{str(ids[again][0])!r} more than once."
+        )
+    if trusted in table:
+        flags = _flags(path, trusted, table[trusted])
+    else:
+        flags = _drawn(path, trusted, trusted_share, labels, seed)
+    unlabeled = flags & (labels == "")
+    if unlabeled.any():
+        raise ValueError(
+            f"A trusted row of {path} has no label: {str(ids[unlabeled][0])!r}."
+        )
+    used = [name for name in (id, label, trusted) if name in table]
+    return Records(ids, labels, flags, table.drop(columns=used))
+
+
+def class_numbers(records: Records) -> tuple[np.ndarray, list[str]]:
+    """The labels as numbers, and the names of the classes in order.
+
+    Args:
+        records: `Records`.
+
+    Returns:
+        Int array of shape `(n,)`, -1 for no label, and a list of strings.
+
+    Raises:
+        ValueError: if fewer than two classes are trusted, or a label occurs
+            among the others only.
+    """
+    names = sorted(set(records.labels[records.trusted]))
+    if len(names) < 2:
+        raise ValueError(
+            "The trusted labels must be of two classes or more. Received: "
+            f"{names}, in {records.trusted.sum()} trusted rows."
+        )
+    foreign = pd.Series(records.labels)[lambda s: ~s.isin([*names, ""])]
+    if len(foreign):
+        counts = foreign.value_counts()
+        some = ", ".join(f"{n!r} ({k} rows)" for n, k in counts[:5].items())
+        raise ValueError(
+            f"No trusted row has the label {some}. Check some rows of it, "
+            "correct its spelling, or empty the cells: then they are examples "
+            f"without a label. Trusted: {names[:20]}."
+        )
+    return pd.Categorical(records.labels, names).codes.astype("int64"), names
+
+
+def _read(path):
+    """A table of strings."""
+    if not path:
+        raise ValueError("Say where your data is, as `--set file=data.csv`.")
+    kind = pathlib.Path(path).suffix.lower()
+    try:
+        if kind in (".parquet", ".pq"):
+            table = pd.read_parquet(path).convert_dtypes()
+            table = table.astype("string").fillna("")
+        else:
+            table = pd.read_csv(
+                path,
+                sep="\t" if kind == ".tsv" else ",",
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+            )
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8: {error.reason} at byte {error.start}. "
+            "Convert it first, for instance with `iconv -t utf-8`."
+        ) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(
+            f"{path} is no table: {str(error).strip()}. Texts with commas or "
+            "line breaks need quotes."
+        ) from None
+    if not len(table):
+        raise ValueError(f"{path} has no rows.")
+    table.columns = table.columns.str.strip()
+    return table
+
+
+def _flags(path, name, column):
+    cells = column.str.strip().str.lower()
+    wrong = ~cells.isin(list(FLAGS))
+    if wrong.any():
+        raise ValueError(
+            f"Column {name!r} of {path} says whether a label is trusted, by "
+            f"true or false. Received: {column[wrong].iloc[0]!r}."
+        )
+    return cells.map(FLAGS).to_numpy(bool)
+
+
+def _drawn(path, name, share, labels, seed):
+    if share is None:
+        raise ValueError(
+            f"{path} has no column {name!r} that says which labels somebody "
+            "has checked: they are what all others are judged by. Check some "
+            "hundred rows that you draw at random, and set `trusted` to the "
+            "column that marks them. If the labels are mostly right, "
+            "`--set trusted_share=0.2` draws a fifth of them in place of that."
+        )
+    if not 0 < share < 1:
+        raise ValueError(
+            "`trusted_share` must be a share between 0 and 1. Received: "
+            f"trusted_share={share}."
+        )
+    rows = np.flatnonzero(labels != "")
+    drawn = np.random.RandomState(seed).permutation(rows)
+    flags = np.zeros(len(labels), bool)
+    flags[drawn[: round(share * len(rows))]] = True
+    return flags

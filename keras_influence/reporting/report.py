@@ -1,0 +1,334 @@
+"""One page about a training with example weights."""
+
+import pathlib
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.callbacks import plots
+from keras_influence.callbacks.plain_text import one_line
+from keras_influence.reporting import charts
+from keras_influence.reporting.calibration import calibration
+from keras_influence.reporting.confusion import confusion
+from keras_influence.reporting.gallery import shower
+from keras_influence.reporting.page import write_page
+from keras_influence.reporting.predictions import belief, probabilities_of
+
+# Of the highest weight: what is below has next to none.
+LITTLE = 0.1
+
+
+def report(
+    model: keras.Model,
+    path: str | pathlib.Path,
+    examples: Any,
+    labels: Any = None,
+    *,
+    ids: Sequence | None = None,
+    class_names: Sequence[str] | None = None,
+    shown: Any = None,
+    test: tuple | None = None,
+    test_probabilities: Any = None,
+    baselines: Mapping[str, float] | None = None,
+    history: Any = None,
+    weight_history: Any = None,
+    weights: Any = None,
+    harmful: Any = None,
+    title: str = "What the example weights found",
+    summary: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    command: str | None = None,
+    gallery: int = 12,
+) -> pathlib.Path:
+    """Writes one HTML file about a training: results, weights, examples.
+
+    The file holds its pictures and needs no network. Text from the data is
+    escaped.
+
+    Args:
+        model: an `InfluenceModel` after `fit`; or any `keras.Model` that gives
+            logits, with `weights`.
+        path: path of the file. Folders are created.
+        examples: the unlabelled examples as the network takes them: an array,
+            a nest of arrays, or a sparse matrix.
+        labels: int array of shape `(n,)`, the labels that they came with; -1
+            for none. Defaults to `None`: none had one.
+        ids: sequence of length `n`, what your data calls the examples.
+            Defaults to `None`: their places.
+        class_names: sequence of strings. Defaults to `None`: numbers.
+        shown: the examples as people see them: an array of images, a list of
+            texts, a data frame or dict of columns. Defaults to `None`:
+            `examples`.
+        test: tuple `(x, y)`, trusted examples that did not train, for
+            accuracy and calibration. Defaults to `None`.
+        test_probabilities: float array of shape `(len(y), classes)`, in place
+            of the model's predictions of `test`: those of cross-validation,
+            for instance. `x` may be `None` then. Defaults to `None`.
+        baselines: dict from names to accuracies on the same `test`. Defaults
+            to `None`.
+        history: what `fit` returned, or a dict from names of logs to lists.
+            Defaults to `None`.
+        weight_history: a `callbacks.WeightHistory` of that `fit`. Defaults to
+            `None`.
+        weights: float array of shape `(n,)`. Defaults to `None`: the model's.
+        harmful: boolean array of shape `(n,)`, which examples are known to be
+            bad, in an experiment. Defaults to `None`.
+        title: str. Defaults to `"What the example weights found"`.
+        summary: str, what to say below the first sentence. Defaults to `None`.
+        settings: dict, possibly nested, listed after the model's own settings.
+            Defaults to `None`.
+        command: str, what makes this page again. Defaults to `None`.
+        gallery: int, how many examples to show of the most and of the least
+            believed. Defaults to `12`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ImportError: if jinja2 or matplotlib is not installed.
+        ValueError: if arguments do not fit together.
+
+    Example:
+    ```python
+    history = model.fit(train, epochs=10, steps_per_epoch=500)
+    ki.report(model, "report.html", x_u, y_u, test=(x_test, y_test),
+              history=history)
+    ```
+    """
+    plots.figure_class()
+    probabilities = probabilities_of(model, examples)
+    count, classes = probabilities.shape
+    weights = _weights(model, weights, count)
+    given = np.full(count, -1) if labels is None else np.asarray(labels)
+    names = _names(class_names, classes)
+    _check(count, classes, labels=given, ids=ids, shown=shown, harmful=harmful)
+    predicted = probabilities.argmax(1)
+    ids = range(count) if ids is None else ids
+    show = shower(examples if shown is None else shown)
+
+    def card(i):
+        return {
+            "id": one_line(ids[i]),
+            "weight": f"{weights[i]:.2f}",
+            "given": names[given[i]] if given[i] >= 0 else None,
+            "predicted": names[predicted[i]],
+            "agrees": given[i] < 0 or given[i] == predicted[i],
+            "confidence": f"{probabilities[i].max():.0%}",
+            "harmful": harmful is not None and bool(harmful[i]),
+            **show(i),
+        }
+
+    order = np.argsort(belief(weights, probabilities, given), kind="stable")
+    shown_count = min(gallery, count // 2)
+    tested = _tested(model, test, test_probabilities, classes)
+    return write_page(
+        path,
+        title=title,
+        sentence=_sentence(model, given),
+        summary=summary,
+        facts=_facts(weights, given, predicted, tested),
+        results=_results(model, tested, baselines),
+        curves=list(charts.learning_curves(_logs(history))),
+        weights=_weight_charts(
+            weights, given, predicted, names, weight_history, harmful
+        ),
+        least=[card(i) for i in order[:shown_count]],
+        most=[card(i) for i in order[::-1][:shown_count]],
+        confusion=confusion(given, predicted, names),
+        calibration=tested and charts.reliability(calibration(*tested)),
+        settings=_settings(model, settings),
+        versions=_versions(),
+        command=command,
+    )
+
+
+def _weights(model, weights, count):
+    if weights is None:
+        weights = getattr(model, "example_weights", None)
+    if weights is None or np.shape(weights) != (count,):
+        raise ValueError(
+            "Argument `examples` must have one row for each weight of the "
+            "model, or of `weights`, which a model without weights needs. "
+            f"Received: {count} examples, "
+            f"weights of shape {None if weights is None else np.shape(weights)}"
+        )
+    return np.asarray(weights, "float64")
+
+
+def _names(class_names, classes):
+    if class_names is None:
+        return [str(k) for k in range(classes)]
+    if len(class_names) != classes:
+        raise ValueError(
+            f"Argument `class_names` must name the {classes} classes of the "
+            f"network. Received: {len(class_names)} names"
+        )
+    return [one_line(name) for name in class_names]
+
+
+def _check(count, classes, labels, **columns):
+    for name, values in {"labels": labels, **columns}.items():
+        if isinstance(values, dict):
+            values = next(iter(values.values()))
+        if values is not None and len(values) != count:
+            raise ValueError(
+                f"Argument `{name}` must have one row for each of the {count} "
+                f"examples. Received: {len(values)} rows"
+            )
+    if (
+        labels.ndim != 1
+        or labels.dtype.kind not in "iu"
+        or (labels.max() >= classes)
+    ):
+        raise ValueError(
+            "Argument `labels` must be an integer array of shape `(n,)` with "
+            f"classes below {classes}, or -1 for none. Received: shape "
+            f"{labels.shape}, dtype {labels.dtype}, highest {labels.max()}"
+        )
+
+
+def _tested(model, test, probabilities, classes):
+    """Probabilities and labels of trusted examples that did not train."""
+    if test is None:
+        return None
+    x, y = test
+    y = np.asarray(y)
+    if probabilities is None:
+        probabilities = probabilities_of(model, x)
+    if np.shape(probabilities) != (len(y), classes):
+        raise ValueError(
+            f"Argument `test_probabilities` must have shape {len(y), classes}. "
+            f"Received: {np.shape(probabilities)}"
+        )
+    return np.asarray(probabilities), y
+
+
+def _accuracy(tested):
+    probabilities, y = tested
+    return float(np.mean(probabilities.argmax(1) == y))
+
+
+def _sentence(model, given):
+    """What was done, in a sentence."""
+    judge = getattr(model, "validation_set", None)
+    trusted = f"{judge.size:,} trusted labels" if judge else "trusted labels"
+    others, labelled = len(given), int((given >= 0).sum())
+    unchecked = {
+        0: "none of which had a label",
+        others: "with labels that nobody had checked",
+    }.get(labelled, f"{labelled:,} of them with labels that nobody had checked")
+    sentence = (
+        f"A network learned from {trusted} and from {others:,} other examples, "
+        f"{unchecked}"
+    )
+    if not _learns(model):
+        return f"{sentence}, which all counted alike."
+    return (
+        f"{sentence}; and how much each of these should count was learned "
+        "along with it, by what helps to predict the trusted labels."
+    )
+
+
+def _learns(model):
+    schedule = getattr(model, "schedule", None)
+    return schedule is None or schedule.learns
+
+
+def _facts(weights, given, predicted, tested):
+    """Numbers to begin with, each with what it counts."""
+    little = int((weights < LITTLE * weights.max()).sum())
+    facts = [(f"{little:,}", "examples with next to no weight")]
+    known = given >= 0
+    if known.any():
+        wrong = known & (given != predicted)
+        share = wrong.sum() / known.sum()
+        facts.insert(
+            0,
+            (
+                f"{wrong.sum():,}",
+                f"given labels ({share:.0%}) that the network contradicts",
+            ),
+        )
+    if tested:
+        facts.append(
+            (
+                f"{_accuracy(tested):.1%}",
+                f"right on {len(tested[1]):,} trusted labels held out",
+            )
+        )
+    return facts
+
+
+def _results(model, tested, baselines):
+    """Rows of the table: name, accuracy and its standard error."""
+    rows = dict(baselines or {})
+    if tested:
+        name = "with learned weights" if _learns(model) else "this training"
+        rows[name] = _accuracy(tested)
+    n = len(tested[1]) if tested else None
+    return [
+        {
+            "name": name,
+            "accuracy": f"{value:.1%}",
+            "error": n and f"± {(value * (1 - value) / n) ** 0.5:.1%}",
+            "best": value == max(rows.values()),
+        }
+        for name, value in rows.items()
+    ]
+
+
+def _logs(history):
+    return getattr(history, "history", history) or {}
+
+
+def _weight_charts(weights, given, predicted, names, history, harmful):
+    known = given >= 0
+    by = given if known.any() else predicted
+    found = [charts.weights_overall(weights, harmful)]
+    if history is not None:
+        found.append(charts.weights_over_time(history, harmful))
+    found.append(charts.weights_by_class(weights, by, names))
+    return found
+
+
+def _settings(model, settings):
+    """Settings by name, nested ones with dots."""
+    network = getattr(model, "network", model)
+    found = {"network": f"{network.name}, {network.count_params():,} numbers"}
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None:
+        rate = float(ops.convert_to_numpy(optimizer.learning_rate))
+        found["optimizer"] = f"{type(optimizer).__name__}, last rate {rate:.3g}"
+    for name in ("unlabeled_loss", "influence", "weight_optimizer"):
+        if getattr(model, name, None) is not None:
+            found[name] = repr(getattr(model, name))
+    schedule = getattr(model, "schedule", None)
+    if schedule is not None:
+        found["inner_steps"] = schedule.inner_steps
+        found["warmup_steps"] = schedule.warmup_steps
+    return found | dict(_flat(settings or {}))
+
+
+def _flat(settings, prefix=""):
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _versions():
+    import keras_influence
+
+    return {
+        "keras-influence": keras_influence.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,130 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from applications.own.records import class_numbers, read_records
+
+TABLE = {
+    "name": ["a", "b", "c", "=d"],
+    "label": ["01", "ü, or", " 01 ", ""],
+    "trusted": ["True", "x", "0", ""],
+    "age": ["1", "", "NA", "4.5"],
+}
+
+
+def read(path, id="name", **arguments):
+    arguments = {
+        **{"label": "label", "trusted": "trusted", "trusted_share": None},
+        **{"seed": 0, **arguments},
+    }
+    return read_records(str(path), id, **arguments)
+
+
+def written(folder, table=TABLE, name="a.csv", **arguments):
+    path = folder / name
+    pd.DataFrame(table).to_csv(path, index=False, **arguments)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "CSV", "tsv", "parquet", "bom"])
+def test_a_table_as_it_is_written(tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pd.DataFrame(TABLE).to_parquet(path)
+    elif kind == "bom":
+        path = written(tmp_path, encoding="utf-8-sig")
+    else:
+        path = written(
+            tmp_path, name=path.name, sep="\t" if kind == "tsv" else ","
+        )
+    records = read(path)
+    assert records.ids.tolist() == TABLE["name"]
+    assert records.labels.tolist() == ["01", "ü, or", "01", ""]
+    assert records.trusted.tolist() == [True, True, False, False]
+    assert records.columns.to_dict("list") == {"age": TABLE["age"]}
+    labels, names = class_numbers(records)
+    assert labels.tolist() == [0, 1, 0, -1]
+    assert names == ["01", "ü, or"]
+
+
+def test_numbers_of_parquet(tmp_path):
+    path = tmp_path / "a.parquet"
+    pd.DataFrame(
+        {
+            "label": [1, None, 0],
+            "trusted": [True, False, True],
+            "x": [0.5, 1, 2],
+        }
+    ).to_parquet(path)
+    records = read(path, id="")
+    assert records.ids.tolist() == ["1", "2", "3"]
+    assert records.labels.tolist() == ["1", "", "0"]
+    assert records.trusted.tolist() == [True, False, True]
+
+
+def test_a_share_is_drawn_where_nothing_is_marked(tmp_path):
+    table = {"name": range(100), "label": ["a", "b", "", "a"] * 25}
+    path = written(tmp_path, table)
+    trusted = read(path, trusted_share=0.2).trusted
+    assert trusted.sum() == 15
+    assert not (trusted & (np.array(table["label"]) == "")).any()
+    again = read(path, trusted_share=0.2, seed=1).trusted
+    assert again.sum() == 15
+    assert (again != trusted).any()
+
+
+def test_rows_by_place_and_by_truth(tmp_path):
+    records = read(written(tmp_path))
+    for rows in (np.array([0, 3]), np.array([True, False, False, True])):
+        part = records.take(rows)
+        assert part.ids.tolist() == ["a", "=d"]
+        assert part.columns["age"].tolist() == ["1", "4.5"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "expected"),
+    [
+        ({}, {"id": "file"}, "has no column 'file'; it has ['name'"),
+        ({}, {"label": "class"}, "Set `label`"),
+        ({}, {"trusted": "checked"}, "somebody has checked"),
+        ({}, {"trusted": "-", "trusted_share": 2.0}, "between 0 and 1"),
+        ({"name": list("aabc")}, {}, "unique values. Received: 'a'"),
+        ({"trusted": ["maybe", "", "", ""]}, {}, "Received: 'maybe'"),
+        ({"trusted": ["", "", "", "1"]}, {}, "has no label: '=d'"),
+    ],
+)
+def test_tables_that_do_not_fit(tmp_path, changes, arguments, expected):
+    path = written(tmp_path, {**TABLE, **changes})
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        read(path, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"", "is no table"),
+        (b"name,label,trusted\n", "has no rows"),
+        (b"name,label,trusted\na,b,1\nc,d,0,e\n", "line 3"),
+        ("name,label,trusted\na,ü,1\n".encode("latin1"), "is not UTF-8"),
+    ],
+)
+def test_files_that_are_no_tables(tmp_path, text, expected):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match=expected):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"label": ["01", "02", "03", ""]}, "has the label '03' (1 rows)"),
+        ({"label": ["01", "01", "01", ""]}, "two classes or more"),
+    ],
+)
+def test_classes_that_nobody_has_checked(tmp_path, changes, expected):
+    records = read(written(tmp_path, {**TABLE, **changes}))
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        class_numbers(records)

@@ -1,0 +1,82 @@
+import re
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from applications.own.tables import own_table
+
+N = 12
+
+
+def write(folder, **columns):
+    table = {
+        "label": ["yes", "no"] * (N // 2),
+        "trusted": [True] * 6 + [False] * 6,
+        "age": [str(20 + k) for k in range(N - 1)] + [""],
+        "town": ["Bonn", "Ulm", ""] * (N // 3),
+        **columns,
+    }
+    path = folder / "a.csv"
+    pd.DataFrame(table).to_csv(path, index=False)
+    return str(path)
+
+
+def test_numbers_and_categories(tmp_path):
+    data = own_table(0, write(tmp_path))
+    assert data.x.shape[0] == N
+    ages = [column for column in data.x.T if len(np.unique(column)) > 3]
+    assert len(ages) == 1
+    np.testing.assert_allclose(ages[0].mean(), 0, atol=1e-5)
+    # The last age is not known: the median.
+    assert ages[0][-1] == pytest.approx(np.median(ages[0][:-1]))
+    towns = data.x[:, [len(np.unique(c)) == 2 for c in data.x.T]]
+    np.testing.assert_array_equal(towns.sum(1), 1)
+    assert list(data.shown.columns) == ["age", "town"]
+
+
+def test_numbers_that_are_categories(tmp_path):
+    zips = ["53111", "89073"] * (N // 2)
+    path = write(tmp_path, zip=zips)
+    narrow = own_table(0, path, ignore="zip").x.shape[1]
+    assert own_table(0, path).x.shape[1] == narrow + 1
+    assert own_table(0, path, categories=" zip ").x.shape[1] >= narrow + 2
+
+
+def test_texts_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("applications.own.tables.VALUES", 5)
+    data = own_table(0, write(tmp_path, name=[f"name {k}" for k in range(N)]))
+    assert data.skipped == [("name", "a column of 12 different texts")]
+    assert "name" not in data.shown
+
+
+def test_the_finished_network_takes_rows(tmp_path):
+    data = own_table(0, write(tmp_path))
+    network = keras.Sequential(
+        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
+    )
+    model = data.complete(network)
+    found = model.predict(
+        {
+            "age": np.array([[20.0], [21.0]], "float32"),
+            "town": keras.ops.convert_to_tensor([["Bonn"], ["Ulm"]]),
+        },
+        verbose=0,
+    )
+    expected = network.predict(data.x[:2], verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"ignore": "agee"}, "`ignore` names a column"),
+        ({"categories": "zip"}, "`categories` names a column"),
+        ({"ignore": "age,town"}, "no column of numbers or categories"),
+        ({"label": "target"}, "no column 'target'"),
+    ],
+)
+def test_careless_settings(tmp_path, arguments, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        own_table(0, write(tmp_path), **arguments)

@@ -1,0 +1,45 @@
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from applications.own.texts import own_texts
+
+
+@pytest.fixture
+def path(tmp_path):
+    table = {
+        "review": ["good good film", "bad film", "Good, <br />FILM!", "so, so"],
+        "label": ["+", "-", "+", ""],
+        "trusted": [1, 1, 0, 0],
+    }
+    pd.DataFrame(table).to_csv(tmp_path / "a.csv", index=False)
+    return str(tmp_path / "a.csv")
+
+
+def test_bags_of_words(path):
+    data = own_texts(0, path, text="review")
+    x = data.x.toarray()
+    assert x.dtype == "float32"
+    assert len(x) == 4
+    assert np.any(x[0] != x[1])
+    assert data.labels.tolist() == [0, 1, 0, -1]
+    assert data.shown[1] == "bad film"
+
+
+def test_the_finished_network_takes_texts(path):
+    data = own_texts(0, path, text="review")
+    network = keras.Sequential(
+        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
+    )
+    texts = keras.ops.convert_to_tensor(data.shown, "string")
+    found = data.complete(network).predict(texts, verbose=0)
+    expected = network.predict(data.x.toarray(), verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_column_that_is_not_there(path):
+    with pytest.raises(
+        ValueError, match=r"no column 'text'; it has \['review'\]"
+    ):
+        own_texts(0, path)

@@ -1,0 +1,67 @@
+import base64
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from keras_influence.reporting.gallery import LONG_TEXT, shower
+
+
+def decoded(card):
+    data = base64.b64decode(card["image"].partition("base64,")[2])
+    return tf.io.decode_png(data).numpy()
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        (lambda x: x, lambda x: x),
+        (lambda x: (x / 255).astype("float32"), lambda x: x),
+        (lambda x: x.astype("float32"), lambda x: x),
+        (lambda x: x / 127.5 - 1, lambda x: x),
+    ],
+    ids=["uint8", "to one", "to 255", "around zero"],
+)
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 3)])
+def test_images_of_any_range(scale, expected, shape):
+    images = np.random.default_rng(0).integers(0, 256, (4, *shape), "uint8")
+    images.flat[:2] = 0, 255
+    card = shower(scale(images))(2)
+    assert card["tiny"]
+    np.testing.assert_array_equal(
+        decoded(card).reshape(shape), expected(images[2])
+    )
+
+
+def test_large_images_become_small():
+    card = shower(np.full((1, 400, 800, 3), 7, "uint8"))(0)
+    assert decoded(card).shape == (96, 192, 3)
+    assert np.all(decoded(card) == 7)
+    assert not card["tiny"]
+
+
+@pytest.mark.parametrize("length", [10, 400, 4000, 40_000])
+def test_a_text_is_cut_between_words(length):
+    text = "word " * (length // 5)
+    card = shower([text])(0)
+    whole = card["text"] + card["rest"]
+    assert whole.rstrip(" …") == text[:LONG_TEXT].strip()
+    assert not card["rest"] or card["text"].endswith("word")
+
+
+def test_rows_of_tables():
+    frame = pd.DataFrame({"a": [1.5, 2], "b": ["x", "y"]}, index=[7, 0])
+    assert shower(frame)(0) == {"row": [("a", 1.5), ("b", "x")], "rest": []}
+    card = shower(np.arange(24).reshape(2, 12))(1)
+    assert card["row"][0] == ("1", 12)
+    assert len(card["row"]) + len(card["rest"]) == 12
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [None, np.zeros((2, 3, 4, 5, 6)), {"tokens": np.zeros((2, 3))}],
+    ids=["none", "video", "tokens"],
+)
+def test_what_cannot_be_shown(examples):
+    assert shower(examples)(0) == {}

@@ -1,0 +1,187 @@
+import html.parser
+import itertools
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import keras_influence as ki
+from tests.cases import reports
+from tests.cases.models import draw
+
+
+class Page(html.parser.HTMLParser):
+    """The tags of a page, its headings, and the text outside of them."""
+
+    VOID = ("meta", "link", "img", "path", "rect", "use")
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.words = " ".join(" ".join(self.text).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["style"], ["title"]):
+            self.text.append(data)
+
+
+def page(tmp_path, training, **arguments):
+    model, (x, y), *_ = training
+    arguments = {"examples": x, "labels": y, **arguments}
+    path = ki.report(model, tmp_path / "new" / "report.html", **arguments)
+    found = Page(path)
+    assert not found.open
+    return found
+
+
+def test_everything_at_once(training, tmp_path):
+    model, _, history, weight_history = training
+    test = draw(20, 3)
+    found = page(
+        tmp_path,
+        training,
+        ids=[f"file <{k}>" for k in range(30)],
+        class_names=reports.CLASSES,
+        test=test,
+        baselines={"trusted labels alone": 0.25},
+        history=history,
+        weight_history=weight_history,
+        summary="The <first> experiment.",
+        settings={"seed": 7, "optimizer": {"name": "SGD"}},
+        command="python train.py --name '<x>'",
+        gallery=5,
+    )
+    headings = [tag for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == "h1"
+    assert headings.count("h1") == 1
+    levels = [int(tag[1]) for tag in headings]
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    assert sum(tag == "svg" for tag, _ in found.tags) == 6
+    assert [tag for tag, _ in found.tags].count("li") >= 10
+    accuracy = np.mean(
+        model.network.predict(test[0], verbose=0).argmax(1) == test[1]
+    )
+    for text in (
+        *("12 trusted labels", "30 other examples", f"{accuracy:.1%}"),
+        *("25.0%", "The <first> experiment.", "--name '<x>'", "seed 7"),
+        *("optimizer.name SGD", keras.__version__, ki.__version__),
+        *("GivenLabels()", "file <", "<script>alert(1)</script>"),
+    ):
+        assert text in found.words, text
+
+
+def test_nothing_is_loaded_and_nothing_runs(training, tmp_path):
+    found = page(
+        tmp_path,
+        training,
+        class_names=reports.CLASSES,
+        shown=reports.texts(),
+        title="</title><script>alert(2)</script>",
+    )
+    names = {tag for tag, _ in found.tags}
+    assert not names & {"script", "iframe", "object", "b"}
+    for tag, attributes in found.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "xlink:href"):
+            target = attributes.get(name) or "#"
+            assert target.startswith(("data:", "#")), (tag, target)
+
+
+def test_the_ends_of_the_order(training, tmp_path):
+    model, (x, y), *_ = training
+    weights = np.linspace(1, 2, 30)
+    found = page(tmp_path, training, weights=weights, gallery=2)
+    cards = re.findall(r"weight ([\d.]+) id (\d+)", found.words)
+    logits = model.network.predict(x, verbose=0)
+    likely = np.array(keras.ops.softmax(logits))[np.arange(30), y]
+    order = np.argsort(weights * likely)
+    ids = [*order[:2], *order[:-3:-1]]
+    assert cards == [(f"{weights[i]:.2f}", str(i)) for i in ids]
+
+
+@pytest.mark.parametrize("shown", ["texts", "images"])
+def test_examples_as_people_see_them(training, tmp_path, shown):
+    examples = getattr(reports, shown)()
+    found = page(tmp_path, training, shown=examples, gallery=30)
+    cards = [tag for tag, _ in found.tags if tag in ("img", "blockquote")]
+    assert len(cards) == 30
+    if shown == "texts":
+        assert all(
+            f"<b>Review</b> {k} 'quoted'" in found.words for k in range(30)
+        )
+    for tag, attributes in found.tags:
+        if tag == "img":
+            assert attributes["alt"]
+
+
+def test_what_is_known_to_be_harmful(training, tmp_path):
+    harmful = np.arange(30) < 2
+    found = page(
+        tmp_path, training, harmful=harmful, weights=np.arange(30.0) + 1
+    )
+    cards = [attributes for tag, attributes in found.tags if tag == "li"]
+    assert sum(card.get("class") == "harmful" for card in cards) == 2
+    assert found.words.count("known harmful") == 2
+
+
+def test_without_labels(training, tmp_path):
+    found = page(tmp_path, training, labels=None)
+    assert "none of which had a label" in found.words
+    assert "given" not in found.words
+    assert "Results" not in found.words
+
+
+def test_probabilities_of_cross_validation(training, tmp_path):
+    y = np.array([0, 1, 2, 0])
+    probabilities = np.eye(3)[[0, 1, 2, 1]]
+    found = page(
+        tmp_path, training, test=(None, y), test_probabilities=probabilities
+    )
+    assert "right on 4 trusted labels held out 75.0%" in found.words
+    assert "Mean distance: 25.0%" in found.words
+
+
+def test_any_network_with_weights(training, tmp_path):
+    model, (x, y), *_ = training
+    path = ki.report(
+        model.network, tmp_path / "a.html", x, y, weights=np.ones(30)
+    )
+    assert "trusted labels and from 30 other" in Page(path).words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"examples": np.zeros((29, 4))}, "29 examples, weights of shape"),
+        ({"labels": np.full(30, 3)}, "below 3"),
+        ({"labels": np.zeros((30, 3))}, "shape `(n,)`"),
+        ({"labels": np.zeros(29, int)}, "`labels` must have one row"),
+        ({"ids": ["a"]}, "`ids` must have one row"),
+        ({"shown": {"a": [1]}}, "`shown` must have one row"),
+        ({"class_names": ["a"]}, "must name the 3 classes"),
+        (
+            {"test": (None, [0, 1]), "test_probabilities": [[1.0, 0.0, 0.0]]},
+            "`test_probabilities` must have shape",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit(training, tmp_path, arguments, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        page(tmp_path, training, **arguments)
+
+
+def test_a_network_without_weights(training, tmp_path):
+    model, (x, y), *_ = training
+    with pytest.raises(ValueError, match="weights of shape None"):
+        ki.report(model.network, tmp_path / "a.html", x, y)
