@@ -183,15 +183,16 @@ class LastLayerCurvature(Operator):
 
     def materialize(self):
         """This operator, where its own inverse needs a smaller matrix."""
-        if self.low_rank is not None and self.low_rank.is_below(self.size):
-            return self
-        return super().materialize()
+        return super().materialize() if self.low_rank is None else self
 
     @functools.cached_property
     def low_rank(self):
-        """The `LowRank` form where the sum holds outer products only."""
+        """The `LowRank` form where the sum holds few outer products only."""
         regularized = self.objective.regularization is not None
         if regularized or not self.outer_product:
+            return None
+        examples = [w.shape[0] for w in self.weights]
+        if None not in examples and sum(examples) >= self.size:
             return None
         return self.objective.low_rank()
 
@@ -338,5 +339,9 @@ def _gram(a, blocks):
     if size is not None and size * views * units**2 * d <= CHUNK:
         return rows(blocks)
     blocks = ops.transpose(blocks, (2, 0, 1, 3, 4))
-    gram = tf.map_fn(lambda block: rows(block[:, :, None])[:, 0], blocks)
+    gram = tf.map_fn(
+        lambda block: rows(block[:, :, None])[:, 0],
+        blocks,
+        parallel_iterations=1,  # each holds as much as it may
+    )
     return ops.transpose(gram, (1, 0, 2, 3))

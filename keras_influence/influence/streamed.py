@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -52,21 +53,28 @@ class StreamedObjective(Objective):
         def on_batch(batch, *tensors):
             return function(self.objective(batch), *tensors)
 
-        batches = self.batches
-        if not isinstance(batches, tf.data.Dataset):
-            return on_batch
         compiled = []
 
         def run(batch, *tensors):
             if not compiled:
                 # One trace serves the last, smaller batch too.
                 specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-                signature = [batches.element_spec, *specs]
+                signature = [self._spec, *specs]
                 traced = tf.function(on_batch, signature, autograph=False)
                 compiled.append(traced.get_concrete_function())
+            batch = keras.tree.map_structure(tf.convert_to_tensor, batch)
             return compiled[0](batch, *tensors)
 
         return run
+
+    @property
+    def _spec(self):
+        if isinstance(self.batches, tf.data.Dataset):
+            return self.batches.element_spec
+        return keras.tree.map_structure(
+            lambda rows: tf.TensorSpec((None, *rows.shape[1:]), rows.dtype),
+            self.batches[0],
+        )
 
     def map(self, function: Callable, *tensors: tf.Tensor) -> Iterator:
         """A generator of `function(objective, *tensors)` of every batch."""

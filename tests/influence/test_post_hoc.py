@@ -1,10 +1,13 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_influence as ki
-from keras_influence.influence import post_hoc
+from keras_influence.influence import batches
 from tests.cases.influence import (
     assert_close,
     explicit_hessian,
@@ -123,7 +126,7 @@ def test_chunks_do_not_matter(curvature, solver, monkeypatch):
     solver = solver if curvature else ki.solvers.Identity()
     expected = scores(model, curvature=curvature, solver=solver)
     # Features and logits of three examples.
-    monkeypatch.setattr(post_hoc, "CHUNK", 3 * 7)
+    monkeypatch.setattr(batches, "CHUNK", 3 * 7)
     assert_close(scores(model, curvature=curvature, solver=solver), expected)
 
 
@@ -231,3 +234,42 @@ def test_data_of_another_form():
 def test_no_loss():
     with pytest.raises(ValueError, match="not compiled"):
         scores(network(), loss=None)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_logits():
+    """Features of 300,000 examples take 57 MB, logits 60 MB, H 24 MB."""
+    code = """if True:
+        import keras, numpy as np
+        import keras_influence as ki
+        from benchmarks.memory import peak_growth
+        x = np.zeros((300_000, 48), "float32")
+        x[:] = np.random.default_rng(0).normal(size=48)
+        y = np.arange(len(x)) % 50
+        model = keras.Sequential([keras.Input((48,)), keras.layers.Dense(50)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        def scores(n):
+            small = x[:100], y[:100]
+            ki.influence_scores(model, (x[:n], y[:n]), small, loss=loss)
+        scores(100)
+        print(peak_growth(lambda: scores(len(x))))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout.split()[-1]) < 57 + 250
+
+
+def test_a_progress_bar_for_long_data_only(capsys):
+    data = draw(40)
+    scores(network(), train=data, batch_size=1)
+    assert not capsys.readouterr().out
+    scores(network(), train=data, batch_size=1, verbose=1)
+    assert "40/40" in capsys.readouterr().out
+    scores(network(), train=draw(200), batch_size=1)
+    assert "200/200" in capsys.readouterr().out
+
+
+def test_verbosity_of_another_kind():
+    with pytest.raises(ValueError, match="`verbose` must be 'auto', 0 or 1"):
+        scores(network(), verbose="loud")
