@@ -1,5 +1,6 @@
 """Objectives over data sets that do not fit in memory."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -97,9 +98,13 @@ class StreamedObjective(Objective):
         """`∇L(θ)` as a vector."""
         return sum(self.map(lambda objective: objective.gradient()))
 
+    @functools.cached_property
+    def _derivatives(self):
+        return self.on_batch(lambda o, v: o.directional_derivatives(v))
+
     def directional_derivatives(self, vector: tf.Tensor) -> list:
         """`⟨∇l_n(θ), v⟩` of every example, in the order of the data."""
-        parts = self.map(lambda o, v: o.directional_derivatives(v), vector)
+        parts = (self._derivatives(batch, vector) for batch in self.batches)
         return [ops.concatenate(term) for term in zip(*parts, strict=True)]
 
     def curvature(self, name: str) -> "StreamedOperator":

@@ -1,5 +1,6 @@
 """A trained model and its training data."""
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,14 +9,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence.batches import Batches
+from keras_influence.influence.batches import CHUNK, Batches
 from keras_influence.influence.compiled_scores import (
     head_scores,
     mean_objective,
 )
 from keras_influence.influence.head import find_head
 from keras_influence.influence.influence import Influence
-from keras_influence.influence.objective import Objective
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import LastLayerScope
 from keras_influence.influence.streamed import StreamedObjective
@@ -72,6 +72,7 @@ class TrainedModel:
             self._run = tf.function(self.scope.features, autograph=False)
             # What enters the head is computed: it is all that is left to run.
             self.scope = LastLayerScope(self.head, tf.convert_to_tensor)
+        self._gradients: dict = {}
         self.train: Any = self._read(batches)
 
     def read(self, name: str, data: Any) -> Any:
@@ -103,7 +104,7 @@ class TrainedModel:
             yield step
             bar.add(1)
 
-    def objective(self, batches, loss: Callable, penalty: float) -> Objective:
+    def _objective(self, batches, loss, penalty):
         """The mean loss over batches, and so much of the regularisers."""
         sizes = [int(tf.shape(y)[0]) for _, y in batches]
         count, parts = sum(sizes), len(sizes)
@@ -125,15 +126,80 @@ class TrainedModel:
                 self.head, self.influence, self.loss, *train, *validation
             )
         else:
-            inner = self.objective(train, self.loss, 1.0)
-            outer = self.objective(validation, self.outer_loss, 0.0)
-            scores, solution = self.influence.scores(inner, outer)
-        self.check(solution)
+            outer = self._objective(validation, self.outer_loss, 0.0)
+            scores, solution = self.influence.scores(self._inner, outer)
+        self._check(solution)
         # The objective is the mean of the losses: each counts by 1/n.
         return ops.convert_to_numpy(scores[0]) / len(scores[0])
 
-    def check(self, solution: Solution) -> None:
-        """Raises a `ValueError` if there is no solution."""
+    def blocks(self, batches: Any) -> Iterator:
+        """Data that was read, in batches with few enough gradients to keep."""
+        rows = min(max(CHUNK // self._inner.size, 1), self.batch_size)
+        if isinstance(batches, tf.data.Dataset):
+            return iter(batches.rebatch(rows))
+        blocks = [
+            (features[i : i + rows], labels[i : i + rows])
+            for features, labels in batches
+            for i in range(0, len(labels), rows)
+        ]
+        return self.progress(blocks, len(blocks))
+
+    def solutions(self, batch: tuple) -> tf.Tensor:
+        """`v` of the loss of every example by itself, `(n, size)`.
+
+        Args:
+            batch: tuple `(x, y)`, one of `blocks`.
+        """
+        vectors = self.gradients(batch, self.outer_loss)
+        solution = self._solve_all(vectors)
+        for parts in zip(*solution, strict=True):
+            self._check(Solution(*parts))
+        return solution.vector
+
+    def gradients(self, batch: tuple, loss: Callable) -> tf.Tensor:
+        """The gradient of every example's loss, written out: `(n, size)`."""
+
+        def gradients(batch):
+            return tf.map_fn(gradient, batch, fn_output_signature=dtype)
+
+        def gradient(row):
+            row = keras.tree.map_structure(lambda leaf: leaf[None], row)
+            return mean_objective(self.scope, row, loss, 1, 0.0).gradient()
+
+        dtype = self._inner.dtype
+        if loss not in self._gradients:
+            self._gradients[loss] = tf.function(
+                gradients, autograph=False, reduce_retracing=True
+            )
+        batch = keras.tree.map_structure(tf.convert_to_tensor, batch)
+        return self._gradients[loss](batch)
+
+    def derivatives(self, vector: tf.Tensor) -> np.ndarray:
+        """`-⟨∇l_n, v⟩` of every training example."""
+        (derivatives,) = self._derivatives(vector)
+        return -ops.convert_to_numpy(derivatives)
+
+    @functools.cached_property
+    def _inner(self):
+        return self._objective(self.train, self.loss, 1.0)
+
+    @functools.cached_property
+    def _derivatives(self):
+        return self._compiled(self._inner.directional_derivatives)
+
+    @functools.cached_property
+    def _solve_all(self):
+        return self._compiled(
+            functools.partial(self.influence.solve_all, self._inner)
+        )
+
+    def _compiled(self, function):
+        # What is streamed has compiled parts.
+        if isinstance(self._inner, StreamedObjective):
+            return function
+        return tf.function(function, autograph=False)
+
+    def _check(self, solution):
         if not bool(solution.valid):
             raise ValueError(
                 "Argument `influence` found no solution: "
