@@ -20,6 +20,7 @@ from keras_influence.influence.low_rank import LowRank
 from keras_influence.influence.objective import Objective
 from keras_influence.influence.output_hessian import (
     OutputOuterProduct,
+    SoftmaxHessian,
     output_hessian,
     total_loss,
 )
@@ -149,6 +150,7 @@ class LastLayerCurvature(Operator):
         self.blocks = list(blocks)
         self.weights = [term.weights for term in objective.terms]
         self.rows = ops.concatenate([_flat(a) for a in objective.features])
+        self._softmax = self._all_softmax()
 
     def matvec(self, vector):
         """`Aᵀ [w_n W_n (a_n V)]`."""
@@ -158,8 +160,24 @@ class LastLayerCurvature(Operator):
             return product
         return product + self._penalty_product(vector)
 
+    def _all_softmax(self):
+        """`p` of all rows and its weighted multiple, if all is softmax."""
+        if not all(isinstance(b, SoftmaxHessian) for b in self.blocks):
+            return None
+        scaled = [
+            _flat(w[:, None, None] * block.scaled)
+            for w, block in zip(self.weights, self.blocks, strict=True)
+        ]
+        p = [_flat(block.p) for block in self.blocks]
+        return ops.concatenate(p), ops.concatenate(scaled)
+
     def _product(self, rows, direction):
         outputs = tf.matmul(rows, direction)
+        if self._softmax is not None:
+            p, scaled = self._softmax
+            product = scaled * outputs
+            product -= p * ops.sum(product, -1, keepdims=True)
+            return tf.matmul(rows, product, transpose_a=True)
         shapes = [ops.shape(a)[:2] for a in self.objective.features]
         parts = tf.split(outputs, [n * views for n, views in shapes])
         products = []

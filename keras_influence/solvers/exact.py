@@ -44,6 +44,8 @@ class Exact(Solver):
             absolute value. Defaults to `None`.
         max_dense: integer, the largest size that is written out as a matrix
             and factorised. Defaults to `256`.
+        tolerance: float, where conjugate gradient stops, in parts of the
+            right-hand side. `None` for the above. Defaults to `None`.
 
     Example:
     >>> operator = solvers.DenseOperator(np.diag([1.0, 4.0]))
@@ -59,8 +61,15 @@ class Exact(Solver):
         damping: float = 1e-3,
         relative_to: str | None = None,
         max_dense: int = MAX_DENSE,
+        tolerance: float | None = None,
     ):
         super().__init__(damping, relative_to)
+        if tolerance is not None and not 0 < tolerance < 1:
+            raise ValueError(
+                "Argument `tolerance` must be a float in (0, 1) or None. "
+                f"Received: tolerance={tolerance}"
+            )
+        self.tolerance = tolerance
         check_positive_integers(max_dense=max_dense)
         self.max_dense = max_dense
 
@@ -141,13 +150,17 @@ class Exact(Solver):
             damping,
             vector,
             iterations=1000,
-            tolerance=TOLERANCES[operator.dtype],
+            tolerance=self.tolerance or TOLERANCES[operator.dtype],
             precondition=precondition,
         )
 
     def get_config(self):
         """The constructor's arguments."""
-        return {**super().get_config(), "max_dense": self.max_dense}
+        return {
+            **super().get_config(),
+            "max_dense": self.max_dense,
+            "tolerance": self.tolerance,
+        }
 
 
 def _checked(solution):
