@@ -162,13 +162,12 @@ class LastLayerCurvature(Operator):
 
     def _all_softmax(self):
         """`p` of all rows and its weighted multiple, if all is softmax."""
-        if not all(isinstance(b, SoftmaxHessian) for b in self.blocks):
-            return None
-        scaled = [
-            _flat(w[:, None, None] * block.scaled)
-            for w, block in zip(self.weights, self.blocks, strict=True)
-        ]
-        p = [_flat(block.p) for block in self.blocks]
+        p, scaled = [], []
+        for weights, block in zip(self.weights, self.blocks, strict=True):
+            if not isinstance(block, SoftmaxHessian):
+                return None
+            p.append(_flat(block.p))
+            scaled.append(_flat(weights[:, None, None] * block.scaled))
         return ops.concatenate(p), ops.concatenate(scaled)
 
     def _product(self, rows, direction):
