@@ -155,3 +155,22 @@ def test_no_factorisation_for_many(compiled):
         solve_all = tf.function(solve_all, autograph=False)
     found = solve_all(operator, tf.constant(np.ones((2, 3))))
     assert set(found.reason.numpy()) == {Reason.NOT_POSITIVE_DEFINITE}
+
+
+def test_a_looser_tolerance_takes_fewer_products():
+    matrix, vector = rotated(np.geomspace(0.01, 1, 300)), right_hand_side(300)
+    operator = DenseOperator(matrix)
+    arguments = {"damping": 0.01, "relative_to": "largest_eigenvalue"}
+    exact, loose = (
+        Exact(**arguments, tolerance=t).solve(operator, vector)
+        for t in (None, 1e-2)
+    )
+    assert exact.residual < 1e-9
+    assert 1e-4 < loose.residual < 1.1e-2
+    assert loose.products < exact.products
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, -1e-3])
+def test_a_tolerance_outside_its_range(tolerance):
+    with pytest.raises(ValueError, match="`tolerance`"):
+        Exact(tolerance=tolerance)
