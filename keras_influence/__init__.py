@@ -10,7 +10,12 @@ from keras_influence import (
     solvers,
 )
 from keras_influence.influence.influence import Influence
-from keras_influence.influence.post_hoc import influence_scores
+from keras_influence.influence.post_hoc import (
+    group_influence,
+    influence_scores,
+    self_influence,
+    top_k,
+)
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.models.influence_model import InfluenceModel
 from keras_influence.models.presets import preset
@@ -31,11 +36,14 @@ __all__ = [
     "callbacks",
     "data",
     "find_mislabeled",
+    "group_influence",
     "influence_scores",
     "layers",
     "losses",
     "optimizers",
     "preset",
     "report",
+    "self_influence",
     "solvers",
+    "top_k",
 ]

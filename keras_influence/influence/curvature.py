@@ -90,9 +90,7 @@ class OuterProduct(ObjectiveCurvature):
 
     def materialize(self):
         """This operator, where its own inverse needs a smaller matrix."""
-        if self._is_low_rank and self.factors.is_below(self.size):
-            return self
-        return super().materialize()
+        return self if self._is_low_rank else super().materialize()
 
     def inverse(self, damping):
         """Woodbury's identity, where the sum holds recorded gradients only."""
@@ -102,8 +100,10 @@ class OuterProduct(ObjectiveCurvature):
 
     @property
     def _is_low_rank(self):
-        return self.factors is not None and (
-            self.objective.regularization is None
+        return (
+            self.factors is not None
+            and self.objective.regularization is None
+            and self.factors.is_below(self.size)
         )
 
     def _product(self, tangents):

@@ -184,7 +184,7 @@ def _directions(objective, outputs, number):
 def _root_product(term, outputs, noise):
     """A root of `W_n = ∂²l_n/∂z²`, less negative eigenvalues, times noise."""
     # Logits of several positions are averaged over them.
-    if term.softmax and len(outputs.shape) == 3:
+    if term.softmax is True and len(outputs.shape) == 3:
         p = ops.softmax(outputs)
         scaled = ops.sqrt(p) * noise
         return scaled - p * ops.sum(scaled, -1, keepdims=True)

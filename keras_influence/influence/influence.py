@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import keras
+import tensorflow as tf
 
 from keras_influence import solvers
 from keras_influence.influence import outer as outers
@@ -157,10 +158,15 @@ class Influence:
             A list with one tensor `(n,)` of `-⟨v, ∇l_n⟩` for every term of the
             inner objective, and the `Solution` that holds `v`.
         """
-        operator = self._operator(inner)
-        solution = self.solver.solve(operator, outer.gradient())
+        solution = self.solver.solve(self._operator(inner), outer.gradient())
         derivatives = inner.directional_derivatives(solution.vector)
         return [-d for d in derivatives], solution
+
+    def solve_all(
+        self, inner: Objective, vectors: tf.Tensor
+    ) -> solvers.Solution:
+        """`H⁻¹` times many gradients, as of `Solver.solve_all`."""
+        return self.solver.solve_all(self._operator(inner), vectors)
 
     def step_scores(
         self, inner: Sequence[Objective], outer: Objective

@@ -20,6 +20,7 @@ from keras_influence.influence.low_rank import LowRank
 from keras_influence.influence.objective import Objective
 from keras_influence.influence.output_hessian import (
     OutputOuterProduct,
+    SoftmaxHessian,
     output_hessian,
     total_loss,
 )
@@ -149,6 +150,7 @@ class LastLayerCurvature(Operator):
         self.blocks = list(blocks)
         self.weights = [term.weights for term in objective.terms]
         self.rows = ops.concatenate([_flat(a) for a in objective.features])
+        self._softmax = self._all_softmax()
 
     def matvec(self, vector):
         """`Aᵀ [w_n W_n (a_n V)]`."""
@@ -158,8 +160,23 @@ class LastLayerCurvature(Operator):
             return product
         return product + self._penalty_product(vector)
 
+    def _all_softmax(self):
+        """`p` of all rows and its weighted multiple, if all is softmax."""
+        p, scaled = [], []
+        for weights, block in zip(self.weights, self.blocks, strict=True):
+            if not isinstance(block, SoftmaxHessian):
+                return None
+            p.append(_flat(block.p))
+            scaled.append(_flat(weights[:, None, None] * block.scaled))
+        return ops.concatenate(p), ops.concatenate(scaled)
+
     def _product(self, rows, direction):
         outputs = tf.matmul(rows, direction)
+        if self._softmax is not None:
+            p, scaled = self._softmax
+            product = scaled * outputs
+            product -= p * ops.sum(product, -1, keepdims=True)
+            return tf.matmul(rows, product, transpose_a=True)
         shapes = [ops.shape(a)[:2] for a in self.objective.features]
         parts = tf.split(outputs, [n * views for n, views in shapes])
         products = []
@@ -183,15 +200,16 @@ class LastLayerCurvature(Operator):
 
     def materialize(self):
         """This operator, where its own inverse needs a smaller matrix."""
-        if self.low_rank is not None and self.low_rank.is_below(self.size):
-            return self
-        return super().materialize()
+        return super().materialize() if self.low_rank is None else self
 
     @functools.cached_property
     def low_rank(self):
-        """The `LowRank` form where the sum holds outer products only."""
+        """The `LowRank` form where the sum holds few outer products only."""
         regularized = self.objective.regularization is not None
         if regularized or not self.outer_product:
+            return None
+        examples = [w.shape[0] for w in self.weights]
+        if None not in examples and sum(examples) >= self.size:
             return None
         return self.objective.low_rank()
 
@@ -338,5 +356,9 @@ def _gram(a, blocks):
     if size is not None and size * views * units**2 * d <= CHUNK:
         return rows(blocks)
     blocks = ops.transpose(blocks, (2, 0, 1, 3, 4))
-    gram = tf.map_fn(lambda block: rows(block[:, :, None])[:, 0], blocks)
+    gram = tf.map_fn(
+        lambda block: rows(block[:, :, None])[:, 0],
+        blocks,
+        parallel_iterations=1,  # each holds as much as it may
+    )
     return ops.transpose(gram, (1, 0, 2, 3))

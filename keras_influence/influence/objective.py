@@ -21,13 +21,14 @@ class Term:
             examples' losses, shape `(n,)`; example `n` depends on row `n`.
         weights: tensor of shape `(n,)`.
         softmax: whether the loss is the softmax cross-entropy of one view
-            against fixed targets, whose Hessian is known in closed form.
-            Defaults to `False`.
+            against fixed targets, whose Hessian is known in closed form; or,
+            for a sum of such, a tuple with the factor of every view. Defaults
+            to `False`.
     """
 
     loss: Callable
     weights: tf.Tensor
-    softmax: bool = False
+    softmax: bool | tuple = False
 
     @classmethod
     def of_labels(cls, loss: Callable, labels, weights) -> "Term":

@@ -18,7 +18,8 @@ def output_hessian(term: Term, outputs):
         A `SoftmaxHessian` or an `OutputHessian`.
     """
     if term.softmax:
-        return SoftmaxHessian(outputs)
+        shares = (1.0,) if term.softmax is True else term.softmax
+        return SoftmaxHessian(outputs, shares)
     return OutputHessian(term, outputs)
 
 
@@ -80,31 +81,37 @@ class OutputHessian:
 
 
 class SoftmaxHessian:
-    """`W_n = diag(p_n) - p_n p_nᵀ` of the softmax cross-entropy, one view.
+    """`W_n` of a sum of softmax cross-entropies, one a view.
+
+    A view's block is its factor times `diag(p_n) - p_n p_nᵀ`.
 
     Args:
-        outputs: tensor `(n, 1, units)`, the logits.
+        outputs: tensor `(n, views, units)`, the logits.
+        shares: tuple with the factor of every view. Defaults to `(1.0,)`.
     """
 
-    def __init__(self, outputs):
+    def __init__(self, outputs, shares=(1.0,)):
         self.p = ops.softmax(outputs)
+        self.shares = ops.convert_to_tensor(shares, self.p.dtype)
+        self.scaled = self.shares[:, None] * self.p
 
     def matvec(self, y):
-        """`W_n y_n` for `y` of shape `(n, 1, units)`."""
-        return self.p * (y - ops.sum(self.p * y, -1, keepdims=True))
+        """`W_n y_n` for `y` of shape `(n, views, units)`."""
+        product = self.scaled * y
+        return product - self.p * ops.sum(product, -1, keepdims=True)
 
     def dense(self):
-        """`W_n` as a tensor `(n, 1, units, 1, units)`."""
-        p = self.p[:, 0]
-        blocks = tf.linalg.diag(p) - p[:, :, None] * p[:, None, :]
-        return blocks[:, None, :, None, :]
+        """`W_n` as a tensor `(n, views, units, views, units)`."""
+        p, scaled = self.p, self.scaled
+        blocks = tf.linalg.diag(scaled) - scaled[..., None] * p[..., None, :]
+        views = tf.eye(p.shape[1], dtype=p.dtype)
+        return blocks[:, :, :, None] * views[None, :, None, :, None]
 
     def weighted_sum(self, weights):
-        """`Σ_n w_n W_n`, shape `(units, units)`."""
-        p = self.p[:, 0]
-        weighted = weights[:, None] * p
-        return tf.linalg.diag(ops.sum(weighted, 0)) - ops.matmul(
-            ops.transpose(weighted), p
+        """`Σ_n w_n Σ_views W_n`, shape `(units, units)`."""
+        weighted = weights[:, None, None] * self.scaled
+        return tf.linalg.diag(ops.sum(weighted, (0, 1))) - tf.einsum(
+            "nvc,nve->ce", weighted, self.p
         )
 
 

@@ -1,27 +1,15 @@
 """Influence after training: Eq. 6 over whole data sets."""
 
-import tempfile
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
-from keras_influence.data.examples import as_examples
-from keras_influence.data.sparse_rows import SparseRows, gather_examples
-from keras_influence.influence.head import find_head
 from keras_influence.influence.influence import Influence
-from keras_influence.influence.objective import Objective, Term
-from keras_influence.influence.per_example_loss import PerExampleLoss
-from keras_influence.influence.scope import LastLayerScope
-from keras_influence.influence.streamed import StreamedObjective
+from keras_influence.influence.trained_model import TrainedModel
 from keras_influence.influence.unrolled import Unrolled
-from keras_influence.solvers import Reason
-
-# Numbers (features and logits) that one step of the solver works on.
-CHUNK = 2**25
 
 
 def influence_scores(
@@ -32,6 +20,7 @@ def influence_scores(
     loss: keras.losses.Loss | Callable | str | None = None,
     influence: Influence | Unrolled | None = None,
     batch_size: int = 256,
+    verbose: int | str = "auto",
 ) -> np.ndarray:
     """How the validation loss changes with the weight of a training example.
 
@@ -50,6 +39,8 @@ def influence_scores(
             `Influence`. Defaults to `None`.
         batch_size: integer, examples in one pass of the network. Defaults to
             `256`.
+        verbose: `1` for a progress bar, `0` for none, `"auto"` for one where
+            it is worth one: from 100 batches on. Defaults to `"auto"`.
 
     Returns:
         Numpy array of shape `(n,)`.
@@ -67,110 +58,204 @@ def influence_scores(
 
     Reference: Eq. 6 and appendix E of "Not All Unlabeled Data are Equal".
     """
-    loss = loss or getattr(model, "loss", None)
-    if loss is None:
+    trained = TrainedModel(model, train, loss, influence, batch_size, verbose)
+    return trained.scores(trained.read("validation", validation))
+
+
+class RankedExamples(NamedTuple):
+    """Training examples by what they do to single predictions.
+
+    Args:
+        ids: int array of shape `(m, k)`, the places of the `k` training
+            examples that count most for each of `m` predictions, most first.
+        scores: float array of shape `(m, k)`, as of `influence_scores`.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+
+
+class TopExamples(NamedTuple):
+    """What `top_k` found.
+
+    Args:
+        helpful: `RankedExamples` that lower the loss of the prediction.
+        harmful: `RankedExamples` that raise it.
+    """
+
+    helpful: RankedExamples
+    harmful: RankedExamples
+
+
+def top_k(
+    model: keras.Model,
+    train: tuple | tf.data.Dataset,
+    validation: tuple | tf.data.Dataset,
+    k: int = 10,
+    *,
+    loss: keras.losses.Loss | Callable | str | None = None,
+    influence: Influence | Unrolled | None = None,
+    batch_size: int = 256,
+    verbose: int | str = "auto",
+) -> TopExamples:
+    """Which training examples help or hurt each of some predictions.
+
+    Ranks, for every validation example by itself, the training examples by
+    the derivative of its loss in their weights. Only the best are kept.
+
+    Args:
+        model: as of `influence_scores`.
+        train: as of `influence_scores`.
+        validation: as of `influence_scores`.
+        k: integer, how many to name; all training examples where there are
+            fewer. Defaults to `10`.
+        loss: as of `influence_scores`. Defaults to `None`.
+        influence: as of `influence_scores`. Defaults to `None`.
+        batch_size: as of `influence_scores`. Defaults to `256`.
+        verbose: as of `influence_scores`, also of the predictions. Defaults
+            to `"auto"`.
+
+    Returns:
+        A `TopExamples`: `helpful` and `harmful`, each with `ids` and `scores`
+        of shape `(m, k)` for `m` validation examples.
+
+    Raises:
+        ValueError: as `influence_scores`, or if `k` is not positive.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> x, y = np.random.normal(size=(9, 4)), np.arange(9) % 3
+    >>> found = top_k(model, (x, y), (x[:2], y[:2]), k=3, loss=loss)
+    >>> found.harmful.ids.shape
+    (2, 3)
+
+    Reference: Koh and Liang, "Understanding Black-box Predictions via
+    Influence Functions", 2017.
+    """
+    if not isinstance(k, int) or k < 1:
         raise ValueError(
-            "Argument `loss` is needed, because the model is not compiled. "
-            "Received: loss=None"
+            f"Argument `k` must be an `int` >= 1. Received: k={k!r}"
         )
-    loss = PerExampleLoss(loss)
-    influence = influence or Influence()
-    inside: Any = _batches("train", train, batch_size)
-    outside: Any = _batches("validation", validation, batch_size)
-    head = None
-    if influence.parameters == "last_layer":
-        head = find_head(model, next(iter(inside))[0])
-    scope = influence.scope(model, head)
-    if head is not None and not scope.is_deep:
-        classes = head.classes
-        inside = _features("train", scope, inside, loss, classes)
-        outside = _features("validation", scope, outside, loss, classes)
-        # What enters the head is computed: it is all that is left to run.
-        scope = LastLayerScope(head, tf.convert_to_tensor)
-    inner = _objective(scope, inside, loss, penalty=1.0)
-    outer = _objective(scope, outside, influence.outer_loss(loss), penalty=0)
-    scores, solution = influence.scores(inner, outer)
-    if not bool(solution.valid):
-        raise ValueError(
-            "Argument `influence` found no solution: "
-            f"{Reason(int(solution.reason)).text}. Received: "
-            f"influence={influence!r}, relative residual "
-            f"{float(solution.residual):.3g} after "
-            f"{int(solution.products)} products"
+    trained = TrainedModel(model, train, loss, influence, batch_size, verbose)
+    ranked = [], []
+    for block in trained.blocks(trained.read("validation", validation)):
+        for vector in trained.solutions(block):
+            derivatives = trained.derivatives(vector)
+            scores = derivatives / len(derivatives)
+            for rows, sign in zip(ranked, (1, -1), strict=True):
+                ids = _smallest(sign * scores, k)
+                rows.append((ids, scores[ids]))
+    return TopExamples(
+        *(
+            RankedExamples(*map(np.stack, zip(*rows, strict=True)))
+            for rows in ranked
         )
-    # The objective is the mean of the losses: each counts by 1/n.
-    return ops.convert_to_numpy(scores[0]) / len(scores[0])
-
-
-def _objective(scope, batches, loss, penalty: float) -> Objective:
-    """The mean loss over batches `(x, y)`, and so much of the regularisers."""
-    sizes = [int(tf.shape(y)[0]) for _, y in batches]
-    count, parts = sum(sizes), len(sizes)
-
-    def objective(batch):
-        x, y = batch
-        weights = ops.ones((ops.shape(y)[0],), "float64") / count
-        term = Term.of_labels(loss, y, weights)
-        return scope.objective(x, [term], penalty_share=penalty / parts)
-
-    if parts == 1 and isinstance(batches, list):
-        return objective(batches[0])
-    return StreamedObjective(objective, batches, parts)
-
-
-def _features(name, scope, batches, loss, classes) -> list:
-    """All that enters the head, as a list of few batches `(features, y)`."""
-    layer = scope.head.layer
-    dtype, width = layer.kernel.dtype, layer.kernel.shape[0]
-    run = tf.function(
-        scope.features, [batches.element_spec[0]], autograph=False
     )
-    labels = []
-    # The system keeps in memory what fits; the file has no name.
-    with tempfile.TemporaryFile() as file:
-        for x, y in batches:
-            features = run(x).numpy()
-            _check_finite(name, features)
-            file.write(features.tobytes())
-            labels.append(y.numpy())
-        file.flush()
-        labels = np.concatenate(labels)
-        loss.check_labels(name, labels, classes)
-        features = np.memmap(file, dtype, "r", shape=(len(labels), width))
-    rows = max(CHUNK // (width + classes), 1)
-    return [
-        (features[i : i + rows], labels[i : i + rows])
-        for i in range(0, len(labels), rows)
-    ]
 
 
-def _check_finite(name, features):
-    wrong = ~np.isfinite(features).all(-1)
-    if wrong.any():
+def self_influence(
+    model: keras.Model,
+    train: tuple | tf.data.Dataset,
+    *,
+    loss: keras.losses.Loss | Callable | str | None = None,
+    influence: Influence | Unrolled | None = None,
+    batch_size: int = 256,
+    verbose: int | str = "auto",
+) -> np.ndarray:
+    """How an example's own loss changes with its weight in training.
+
+    What `influence_scores` gives for an example that is the whole validation
+    set, for each in turn. The more negative, the more the prediction depends
+    on having been trained on: such examples are rare, hard, or wrong.
+
+    Args:
+        model: as of `influence_scores`.
+        train: as of `influence_scores`.
+        loss: as of `influence_scores`. Defaults to `None`.
+        influence: as of `influence_scores`. Defaults to `None`.
+        batch_size: as of `influence_scores`. Defaults to `256`.
+        verbose: as of `influence_scores`. Defaults to `"auto"`.
+
+    Returns:
+        Numpy array of shape `(n,)`.
+
+    Raises:
+        ValueError: as `influence_scores`.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> x, y = np.random.normal(size=(9, 4)), np.arange(9) % 3
+    >>> bool((self_influence(model, (x, y), loss=loss) < 0).all())
+    True
+
+    Reference: Feldman and Zhang, "What Neural Networks Memorize and Why",
+    2020.
+    """
+    trained = TrainedModel(model, train, loss, influence, batch_size, verbose)
+    scores = []
+    for block in trained.blocks(trained.train):
+        solutions = trained.solutions(block)
+        gradients = trained.gradients(block, trained.loss)
+        scores.append(-np.sum(solutions * gradients, axis=-1))
+    scores = np.concatenate(scores)
+    return scores / len(scores)
+
+
+def group_influence(
+    model: keras.Model,
+    train: tuple | tf.data.Dataset,
+    validation: tuple | tf.data.Dataset,
+    groups: Sequence | np.ndarray,
+    **arguments: Any,
+) -> dict:
+    """How the validation loss changes with the weight of groups of examples.
+
+    The sums of `influence_scores` over groups, such as the annotators, sources
+    or classes that training examples are from.
+
+    Args:
+        model: as of `influence_scores`.
+        train: as of `influence_scores`.
+        validation: as of `influence_scores`.
+        groups: sequence of length `n`, the group of every training example in
+            the order of the data: numbers or strings.
+        **arguments: keyword arguments of `influence_scores`.
+
+    Returns:
+        Dictionary from groups to scores, the most harmful group first.
+
+    Raises:
+        ValueError: as `influence_scores`, or if `groups` has another length.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> x, y = np.random.normal(size=(9, 4)), np.arange(9) % 3
+    >>> groups = ["Ann", "Bob", "Eve"] * 3
+    >>> scores = group_influence(model, (x, y), (x, y), groups, loss=loss)
+    >>> sorted(scores)
+    ['Ann', 'Bob', 'Eve']
+
+    Reference: Koh et al., "On the Accuracy of Influence Functions for
+    Measuring Group Effects", 2019.
+    """
+    scores = influence_scores(model, train, validation, **arguments)
+    groups = np.asarray(groups)
+    if groups.shape != scores.shape:
         raise ValueError(
-            f"Argument `{name}` must have inputs for which the network is "
-            f"finite. Received: {wrong.sum()} examples in one batch whose "
-            "features are NaN or infinite"
+            "Argument `groups` must have one group for each training example, "
+            f"shape {scores.shape}. Received: groups.shape={groups.shape}"
         )
+    names, places = np.unique(groups, return_inverse=True)
+    totals = np.bincount(places, scores)
+    order = np.argsort(-totals)
+    return dict(zip(names[order].tolist(), totals[order].tolist(), strict=True))
 
 
-def _batches(name, data, batch_size):
-    """Arrays or a data set of single examples as batches `(x, y)`."""
-    if isinstance(data, list):
-        data = tuple(data)
-    data = as_examples(name, data, {2: "(x, y)"})
-    if isinstance(data, tf.data.Dataset):
-        if not any(True for _ in data.take(1)):
-            raise ValueError(
-                f"Argument `{name}` must hold at least one example. Received "
-                "an empty data set."
-            )
-        return data.batch(batch_size)
-    rows = tf.data.Dataset.range(len(data[1])).batch(batch_size)
-    data = keras.tree.map_structure(
-        lambda leaf: (
-            leaf if isinstance(leaf, SparseRows) else tf.constant(leaf)
-        ),
-        data,
-    )
-    return rows.map(lambda rows: gather_examples(data, rows))
+def _smallest(scores, k):
+    """The places of the `k` smallest numbers, in their order."""
+    k = min(k, len(scores))
+    places = np.argpartition(scores, k - 1)[:k]
+    return places[np.argsort(scores[places], kind="stable")]

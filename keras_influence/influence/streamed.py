@@ -1,8 +1,10 @@
 """Objectives over data sets that do not fit in memory."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -52,21 +54,28 @@ class StreamedObjective(Objective):
         def on_batch(batch, *tensors):
             return function(self.objective(batch), *tensors)
 
-        batches = self.batches
-        if not isinstance(batches, tf.data.Dataset):
-            return on_batch
         compiled = []
 
         def run(batch, *tensors):
             if not compiled:
                 # One trace serves the last, smaller batch too.
                 specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
-                signature = [batches.element_spec, *specs]
+                signature = [self._spec, *specs]
                 traced = tf.function(on_batch, signature, autograph=False)
                 compiled.append(traced.get_concrete_function())
+            batch = keras.tree.map_structure(tf.convert_to_tensor, batch)
             return compiled[0](batch, *tensors)
 
         return run
+
+    @property
+    def _spec(self):
+        if isinstance(self.batches, tf.data.Dataset):
+            return self.batches.element_spec
+        return keras.tree.map_structure(
+            lambda rows: tf.TensorSpec((None, *rows.shape[1:]), rows.dtype),
+            self.batches[0],
+        )
 
     def map(self, function: Callable, *tensors: tf.Tensor) -> Iterator:
         """A generator of `function(objective, *tensors)` of every batch."""
@@ -89,9 +98,13 @@ class StreamedObjective(Objective):
         """`∇L(θ)` as a vector."""
         return sum(self.map(lambda objective: objective.gradient()))
 
+    @functools.cached_property
+    def _derivatives(self):
+        return self.on_batch(lambda o, v: o.directional_derivatives(v))
+
     def directional_derivatives(self, vector: tf.Tensor) -> list:
         """`⟨∇l_n(θ), v⟩` of every example, in the order of the data."""
-        parts = self.map(lambda o, v: o.directional_derivatives(v), vector)
+        parts = (self._derivatives(batch, vector) for batch in self.batches)
         return [ops.concatenate(term) for term in zip(*parts, strict=True)]
 
     def curvature(self, name: str) -> "StreamedOperator":

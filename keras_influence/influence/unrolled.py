@@ -1,5 +1,6 @@
 """Truncated unrolled differentiation: a row of table A1 of its own kind."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -14,7 +15,10 @@ from keras_influence.representation import representation
 from keras_influence.solvers import Operator, Reason, Solution
 from keras_influence.solvers.operator import norm
 from keras_influence.solvers.reason import reason_if
-from keras_influence.solvers.solver import check_positive_integers
+from keras_influence.solvers.solver import (
+    check_positive_integers,
+    solve_each,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -111,12 +115,18 @@ class Unrolled:
         `v = η Σ_{j<steps} (I - η H)ʲ g`.
         """
         operator = inner.curvature(self.curvature)
-        adjoints, bounded = self.adjoints(
-            [operator] * self.steps, outer.gradient()
-        )
-        solution = self._solution(sum(adjoints), bounded)
+        solution = self._solve(operator, outer.gradient())
         derivatives = inner.directional_derivatives(solution.vector)
         return [-d for d in derivatives], solution
+
+    def solve_all(self, inner: Objective, vectors: tf.Tensor) -> Solution:
+        """The sums of adjoints of many gradients, as of `Influence`."""
+        operator = inner.curvature(self.curvature)
+        return solve_each(functools.partial(self._solve, operator), vectors)
+
+    def _solve(self, operator, vector):
+        adjoints, bounded = self.adjoints([operator] * self.steps, vector)
+        return self._solution(sum(adjoints), bounded)
 
     def adjoints(
         self, operators: Sequence[Operator], vector: tf.Tensor

@@ -47,6 +47,10 @@ class FixMatch(UnlabeledLoss):
         targets, mask = pseudo_labels(weak, self.confidence)
         return cross_entropy(targets, strong), mask
 
+    def softmax_shares(self, views):
+        """All of it from the strong view."""
+        return tuple(float(view == self.views[1]) for view in views)
+
     def get_config(self):
         """The arguments of the constructor."""
         return {"confidence": self.confidence, "views": self.views}

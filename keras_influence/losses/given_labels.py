@@ -55,6 +55,10 @@ class GivenLabels(UnlabeledLoss):
         losses = ops.sum(targets * -ops.log_softmax(views), -1)
         return ops.mean(losses, 0), mask
 
+    def softmax_shares(self, views):
+        """The same for all."""
+        return (1 / len(views),) * len(views)
+
     def get_config(self):
         """The arguments of the constructor."""
         return {"label_smoothing": self.label_smoothing}

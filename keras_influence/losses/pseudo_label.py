@@ -56,6 +56,10 @@ class PseudoLabel(UnlabeledLoss):
         targets, mask = pseudo_labels(view, self.confidence)
         return cross_entropy(targets, view), mask
 
+    def softmax_shares(self, views):
+        """All of it from the view."""
+        return tuple(float(view == (self.view or view)) for view in views)
+
     def get_config(self):
         """The arguments of the constructor."""
         return {"confidence": self.confidence, "view": self.view}

@@ -123,6 +123,12 @@ class UDA(UnlabeledLoss):
             return ops.ones_like(highest)
         return ops.cast(highest > self.confidence, logits.dtype)
 
+    def softmax_shares(self, views):
+        """All of it from the augmented view, if there is no entropy."""
+        if self.entropy_weight:
+            return None
+        return tuple(float(view == self.views[1]) for view in views)
+
     def labeled_weights(self, labels, logits, step=None):
         """A plain mean, or that over the examples annealing still keeps."""
         if self.annealing is None:

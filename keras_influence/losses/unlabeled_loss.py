@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -88,6 +90,21 @@ class UnlabeledLoss:
             "`call(logits, labels, step)`."
         )
 
+    def softmax_shares(self, views: tuple) -> tuple | None:
+        """The share of every view, where the loss is a sum of cross-entropies.
+
+        With softmax, and targets that no gradient flows through: the last
+        layer's Hessian then costs less. Asked only where the class that
+        writes `call` writes this too.
+
+        Args:
+            views: tuple of the names of the views.
+
+        Returns:
+            Tuple with a float for every view, or `None` for another loss.
+        """
+        return None
+
     def labeled_weights(self, labels, logits, step=None):
         """Factors of the labelled examples' losses; a plain mean by default.
 
@@ -115,6 +132,12 @@ class UnlabeledLoss:
 
     def __repr__(self):
         return representation(self)
+
+
+def softmax_shares(loss: UnlabeledLoss, views: Iterable) -> tuple | bool:
+    """`softmax_shares` of a loss, `False` where it says nothing of `call`."""
+    own = {"call", "softmax_shares"} <= vars(type(loss)).keys()
+    return (own and loss.softmax_shares(tuple(views))) or False
 
 
 def check_confidence(confidence: float) -> None:

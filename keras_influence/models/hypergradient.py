@@ -37,7 +37,11 @@ class Step(NamedTuple):
 
 
 def inner_objective(
-    scope: Scope, step: Step, loss: Callable, unlabeled_loss: Callable
+    scope: Scope,
+    step: Step,
+    loss: Callable,
+    unlabeled_loss: Callable,
+    softmax: bool | tuple = False,
 ) -> Objective:
     """The training loss of a step's rows, as a function of the scope.
 
@@ -50,6 +54,7 @@ def inner_objective(
         loss: the labelled loss, a `PerExampleLoss`.
         unlabeled_loss: function from a dictionary of logits and the given
             labels to one loss an unlabelled example.
+        softmax: of the latter, as of `Term`. Defaults to `False`.
     """
     batch = step.batch
     together, share = of_all_replicas, 1 / replicas.count()
@@ -64,7 +69,7 @@ def inner_objective(
 
     terms = [
         Term.of_labels(loss, y, share * factors[0]),
-        Term(over_views, share * factors[1]),
+        Term(over_views, share * factors[1], softmax),
     ]
     return scope.objective(
         batch.inputs(),

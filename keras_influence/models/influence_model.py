@@ -170,7 +170,8 @@ class InfluenceModel(InfluenceTrainer):
                 the weights. `None` takes `MAdam(0.01)` for weights that are
                 predicted, `Evidence(2.0)` for free ones. Defaults to `None`.
             influence: a `keras_influence.Influence` or `Unrolled`. `None` is
-                the default `Influence()`. Defaults to `None`.
+                the default `Influence()`, solved to 1e-3: the scores of a
+                batch are noisier than that. Defaults to `None`.
             validation_set: tuple `(x, y)` of arrays or a `tf.data.Dataset` of
                 single examples: what the weights are judged by. It is kept in
                 memory, not saved with the model, and not `fit`'s
@@ -188,7 +189,7 @@ class InfluenceModel(InfluenceTrainer):
             **kwargs: as for `keras.Model.compile`, but `loss_weights`.
         """
         weight_optimizer = weight_optimizer or self.weighting.optimizer()
-        influence = Influence() if influence is None else influence
+        influence = choices.influence(influence)
         unlabeled_loss = choices.unlabeled(unlabeled_loss)
         choices.check_arguments(kwargs, on_nonfinite)
         choices.check_learning(

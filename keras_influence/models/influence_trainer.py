@@ -15,6 +15,7 @@ from keras_influence.keras_private import (
     symbolic_build,
 )
 from keras_influence.losses import UnlabeledLoss
+from keras_influence.losses.unlabeled_loss import softmax_shares
 from keras_influence.models.batch import Batch
 from keras_influence.models.hypergradient import (
     Step,
@@ -169,7 +170,11 @@ class InfluenceTrainer(keras.Model):
         if self.past_steps is not None:
             steps = past_steps(scope, self.past_steps, step)
         loss, unlabeled_loss = self.per_example_loss, self._unlabeled_losses
-        inner = [inner_objective(scope, s, loss, unlabeled_loss) for s in steps]
+        softmax = softmax_shares(self.unlabeled_loss, step.batch.views)
+        inner = [
+            inner_objective(scope, s, loss, unlabeled_loss, softmax)
+            for s in steps
+        ]
         assert self._validation_set is not None  # `fit` refuses it
         x, y = self._validation_set.draw(self.weight_optimizer.iterations)
         outer = outer_objective(scope, x, y, self.influence.outer_loss(loss))

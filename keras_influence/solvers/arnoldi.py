@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_influence.solvers.operator import norm
@@ -101,14 +102,16 @@ def krylov(operator, vector, size):
 
     def extend(j, state):
         basis, rows, q = state
-        basis = ops.slice_update(basis, (j, 0), q[None])
+        # Not `ops.slice_update`, which XLA would compile and run by itself.
+        basis = tf.tensor_scatter_nd_update(basis, [[j]], q[None])
         product = operator.matvec(q)
         # Once is not enough: Lanczos' basis loses its orthogonality.
         first = ops.matmul(basis, product)
         rest = product - ops.matmul(first, basis)
         second = ops.matmul(basis, rest)
         rest = rest - ops.matmul(second, basis)
-        rows = ops.slice_update(rows, (j, 0), (first + second)[None])
+        row = (first + second)[None]
+        rows = tf.tensor_scatter_nd_update(rows, [[j]], row)
         length = norm(rest)
         length = ops.where(length > rounding * norm(product), length, 0.0)
         return basis, rows, ops.divide_no_nan(rest, length)

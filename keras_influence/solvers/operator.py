@@ -208,8 +208,9 @@ def largest_eigenvalue(operator: Operator, products: int = LANCZOS_PRODUCTS):
         value = ops.sum(q * rest)
         rest = rest - value * q
         link = norm(rest)
-        diagonal = ops.slice_update(diagonal, (j,), value[None])
-        links = ops.slice_update(links, (j,), link[None])
+        # Not `ops.slice_update`, which XLA would compile and run by itself.
+        diagonal = tf.tensor_scatter_nd_update(diagonal, [[j]], value[None])
+        links = tf.tensor_scatter_nd_update(links, [[j]], link[None])
         return ops.divide_no_nan(rest, link), q, link, diagonal, links
 
     values = ops.zeros((products,), operator.dtype)

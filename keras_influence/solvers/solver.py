@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -131,6 +132,18 @@ class Solver:
             reason=reason_if(broken, Reason.NOT_FINITE, found.reason)
         )
 
+    def solve_all(self, operator: Operator, vectors: tf.Tensor) -> Solution:
+        """Solves for many right-hand sides.
+
+        Args:
+            operator: the symmetric `Operator` `H`.
+            vectors: tensor of shape `(n, size)`.
+
+        Returns:
+            A `Solution` whose parts have a leading axis of length `n`.
+        """
+        return solve_each(lambda vector: self.solve(operator, vector), vectors)
+
     def solve_damped(self, operator: Operator, damping, vector) -> tuple:
         """Solves for a right-hand side whose largest entry is 1, or zero.
 
@@ -180,6 +193,17 @@ class Solver:
 
     def __repr__(self):
         return representation(self)
+
+
+def solve_each(solve: Callable, vectors: tf.Tensor) -> Solution:
+    """The `Solution`s of a function of one right-hand side, for many."""
+
+    @tf.autograph.experimental.do_not_convert
+    def one(vector):
+        return tuple(map(tf.convert_to_tensor, solve(vector)))
+
+    signature = vectors.dtype, vectors.dtype, tf.int32, tf.int32
+    return Solution(*tf.map_fn(one, vectors, fn_output_signature=signature))
 
 
 def check_positive_integers(**arguments):

@@ -204,7 +204,7 @@ def test_streamed_in_two_passes(parameters, monkeypatch):
     data = X, LABELS[:, :1]
     influence = ki.Influence.preset("ekfac", parameters=parameters)
     # Four rows of five features and one logit at a time.
-    monkeypatch.setattr(ki.influence.post_hoc, "CHUNK", 4 * 6)
+    monkeypatch.setattr(ki.influence.batches, "CHUNK", 4 * 6)
 
     def scores(batch_size):
         return ki.influence_scores(
@@ -225,7 +225,7 @@ def test_every_batch_has_a_draw_of_its_own():
     inner = objective(mlp(), X, cross_entropy)
     one, two = (
         EKFAC(inner),
-        EKFAC(StreamedObjective(lambda _: inner, [0, 1], 2)),
+        EKFAC(StreamedObjective(lambda _: inner, 2 * [np.zeros(1)], 2)),
     )
     assert_close(two.bases[0][0], one.bases[0][0])
     difference = two.eigenvalues[1] / 2 - one.eigenvalues[1]

@@ -300,6 +300,7 @@ def test_more_outer_products_than_parameters_are_written_out():
     problem = Problem(dense(2, 2, True), [labeled("sparse", 9, 2, 2)])
     curvature = LastLayerCurvature(problem.objective, outer_product=True)
     assert curvature.materialize() is not curvature
+    assert curvature.inverse(0.1) is None
 
 
 def operations(units, features, outer_product=False):

@@ -1,10 +1,13 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_influence as ki
-from keras_influence.influence import post_hoc
+from keras_influence.influence import batches, trained_model
 from tests.cases.influence import (
     assert_close,
     explicit_hessian,
@@ -30,21 +33,30 @@ def network(hidden=False, **arguments):
     return keras.Sequential(layers)
 
 
-def scores(model, train=TRAIN, validation=VALIDATION, **arguments):
+def arguments_of(**arguments):
     influence = ki.Influence(
         arguments.pop("parameters", "last_layer"),
         arguments.pop("curvature", "hessian"),
         solver=arguments.pop("solver", ki.solvers.Exact(0.05)),
         outer=arguments.pop("outer", "loss"),
     )
-    arguments = {"loss": LOSS, **arguments}
-    return ki.influence_scores(
-        model, train, validation, influence=influence, **arguments
-    )
+    return {"loss": LOSS, "influence": influence, **arguments}
+
+
+def scores(model, train=TRAIN, validation=VALIDATION, **arguments):
+    arguments = arguments_of(**arguments)
+    return ki.influence_scores(model, train, validation, **arguments)
 
 
 def explicit_scores(model, curvature, damping=0.05, decay=0.0):
     """Eq. 6 with every matrix written out."""
+    return explicit_matrix(model, VALIDATION, curvature, damping, decay).mean(1)
+
+
+def explicit_matrix(
+    model, validation, curvature="hessian", damping=0.05, decay=0.0
+):
+    """The scores of every training example by every validation example."""
     parameters = [v.numpy() for v in model.trainable_variables]
 
     def losses(parameters, data):
@@ -61,8 +73,8 @@ def explicit_scores(model, curvature, damping=0.05, decay=0.0):
         matrix = g.T @ g / len(g) + 2 * decay * np.eye(g.shape[1])
     else:
         matrix = explicit_hessian(objective, parameters)
-    outer = explicit_jacobian(lambda p: losses(p, VALIDATION), parameters)
-    v = np.linalg.solve(matrix + damping * np.eye(len(matrix)), outer.mean(0))
+    outer = explicit_jacobian(lambda p: losses(p, validation), parameters)
+    v = np.linalg.solve(matrix + damping * np.eye(len(matrix)), outer.T)
     return -g @ v / len(g)
 
 
@@ -123,7 +135,7 @@ def test_chunks_do_not_matter(curvature, solver, monkeypatch):
     solver = solver if curvature else ki.solvers.Identity()
     expected = scores(model, curvature=curvature, solver=solver)
     # Features and logits of three examples.
-    monkeypatch.setattr(post_hoc, "CHUNK", 3 * 7)
+    monkeypatch.setattr(batches, "CHUNK", 3 * 7)
     assert_close(scores(model, curvature=curvature, solver=solver), expected)
 
 
@@ -231,3 +243,140 @@ def test_data_of_another_form():
 def test_no_loss():
     with pytest.raises(ValueError, match="not compiled"):
         scores(network(), loss=None)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_logits():
+    """Features of 300,000 examples take 57 MB, logits 60 MB, H 24 MB."""
+    code = """if True:
+        import keras, numpy as np
+        import keras_influence as ki
+        from benchmarks.memory import peak_growth
+        x = np.zeros((300_000, 48), "float32")
+        x[:] = np.random.default_rng(0).normal(size=48)
+        y = np.arange(len(x)) % 50
+        model = keras.Sequential([keras.Input((48,)), keras.layers.Dense(50)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        def scores(n):
+            small = x[:100], y[:100]
+            ki.influence_scores(model, (x[:n], y[:n]), small, loss=loss)
+        scores(100)
+        print(peak_growth(lambda: scores(len(x))))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout.split()[-1]) < 57 + 250
+
+
+def test_a_progress_bar_for_long_data_only(capsys):
+    data = draw(40)
+    scores(network(), train=data, batch_size=1)
+    assert not capsys.readouterr().out
+    scores(network(), train=data, batch_size=1, verbose=1)
+    assert "40/40" in capsys.readouterr().out
+    scores(network(), train=draw(200), batch_size=1)
+    assert "200/200" in capsys.readouterr().out
+
+
+def test_verbosity_of_another_kind():
+    with pytest.raises(ValueError, match="`verbose` must be 'auto', 0 or 1"):
+        scores(network(), verbose="loud")
+
+
+SOLVES = {
+    "one factorisation": {},
+    "each": {"solver": ki.solvers.ConjugateGradient(200, 1e-12, damping=0.05)},
+    "outer product": {"curvature": "outer_product"},
+    "whole network": {"parameters": "all"},
+}
+
+
+@pytest.fixture(params=SOLVES)
+def solved(request):
+    return dict(SOLVES[request.param])
+
+
+@pytest.fixture(params=["whole", "in chunks", "dataset"])
+def data(request, monkeypatch):
+    if request.param == "in chunks":
+        monkeypatch.setattr(batches, "CHUNK", 3 * 7)
+        monkeypatch.setattr(trained_model, "CHUNK", 2 * 15)
+    if request.param != "dataset":
+        return TRAIN, VALIDATION
+    slices = tf.data.Dataset.from_tensor_slices
+    return slices(TRAIN), slices(VALIDATION)
+
+
+def test_top_k_is_that_of_the_matrix(solved, data):
+    model = network()
+    matrix = explicit_matrix(
+        model, VALIDATION, solved.get("curvature", "hessian")
+    ).T
+    found = ki.top_k(model, *data, k=3, **arguments_of(**solved))
+    order = np.argsort(matrix, axis=1)
+    np.testing.assert_array_equal(found.helpful.ids, order[:, :3])
+    np.testing.assert_array_equal(found.harmful.ids, order[:, :-4:-1])
+    for ranked in found:
+        rows = np.take_along_axis(matrix, ranked.ids, axis=1)
+        assert_close(ranked.scores, rows)
+
+
+def test_self_influence_is_the_diagonal(solved, data):
+    model = network()
+    matrix = explicit_matrix(model, TRAIN, solved.get("curvature", "hessian"))
+    ours = ki.self_influence(model, data[0], **arguments_of(**solved))
+    assert_close(ours, np.diag(matrix))
+
+
+def test_self_influence_judges_as_influence_scores():
+    model, choices = network(), {"outer": "margin"}
+    ours = ki.self_influence(model, TRAIN, **arguments_of(**choices))
+    one = tuple(part[4:5] for part in TRAIN)
+    assert_close(ours[4], scores(model, validation=one, **choices)[4])
+
+
+def test_an_unrolled_estimator_ranks_too():
+    influence = ki.Unrolled(steps=3, learning_rate=0.1)
+    arguments = {"loss": LOSS, "influence": influence}
+    model, one = network(hidden=True), tuple(part[2:3] for part in VALIDATION)
+    found = ki.top_k(model, TRAIN, VALIDATION, k=11, **arguments)
+    truth = ki.influence_scores(model, TRAIN, one, **arguments)
+    assert_close(found.helpful.scores[2], np.sort(truth))
+
+
+def test_fewer_examples_than_asked_for():
+    found = ki.top_k(network(), TRAIN, VALIDATION, k=99, **arguments_of())
+    assert found.helpful.ids.shape == (5, 11)
+    assert_close(found.helpful.scores, found.harmful.scores[:, ::-1])
+
+
+def test_groups_are_sums():
+    model, groups = network(), ["a", "b", "c", "b"] * 2 + ["a"] * 3
+    found = ki.group_influence(
+        model, TRAIN, VALIDATION, groups, **arguments_of()
+    )
+    single = scores(model)
+    for name, score in found.items():
+        assert_close(score, single[np.array(groups) == name].sum())
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_groups_of_another_length():
+    with pytest.raises(ValueError, match="`groups`"):
+        ki.group_influence(network(), TRAIN, VALIDATION, [1], **arguments_of())
+
+
+@pytest.mark.parametrize("k", [0, 1.5])
+def test_a_number_of_examples_that_is_none(k):
+    with pytest.raises(ValueError, match="`k`"):
+        ki.top_k(network(), TRAIN, VALIDATION, k, **arguments_of())
+
+
+@pytest.mark.parametrize("rank", [ki.top_k, ki.self_influence])
+def test_rankings_without_a_solution(rank):
+    model = network(kernel_regularizer=lambda k: -tf.reduce_sum(k**2))
+    data = (TRAIN,) if rank is ki.self_influence else (TRAIN, VALIDATION)
+    solver = ki.solvers.Exact(0.0)
+    with pytest.raises(ValueError, match="not positive definite"):
+        rank(model, *data, **arguments_of(solver=solver))

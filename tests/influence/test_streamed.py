@@ -102,7 +102,7 @@ class OfMatrix(Objective):
 def test_the_preconditioner_is_the_first_batchs_for_all():
     """`(4·2 + damping)⁻¹` from one of four batches of curvature 2."""
     one = OfMatrix([tf.ones(1, "float64")], None, [])
-    streamed = StreamedObjective(lambda batch: one, [None] * 4, 4)
+    streamed = StreamedObjective(lambda batch: one, 4 * [np.zeros(1)], 4)
     precondition = streamed.curvature("hessian").preconditioner(0.5)
     residual = np.ones((1, 1))
     assert_close(precondition(residual), residual / 8.5)

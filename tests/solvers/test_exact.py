@@ -115,3 +115,62 @@ def test_garbage_of_a_singular_matrix_is_not_valid(max_dense):
         matrix = rotated([1.0, 0.5, 0.0], seed, "float32")
         solution = solve(solver, matrix, right_hand_side(3, seed, "float32"))
         assert not solution.valid or solution.residual < 1
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("size", [30, 300])
+def test_many_right_hand_sides_share_one_factorisation(size, compiled):
+    operator = Counting(size)
+    vectors = tf.constant(np.stack([right_hand_side(size), np.zeros(size)] * 3))
+    solve_all = Exact(0.01).solve_all
+    if compiled:
+        solve_all = tf.function(solve_all, autograph=False)
+    found = solve_all(operator, vectors)
+    damped = operator.matrix + 0.01 * np.eye(size)
+    expected = np.linalg.solve(damped, vectors.numpy().T).T
+    np.testing.assert_allclose(found.vector, expected, atol=1e-12)
+    assert operator.taken == {"matrix"}
+    assert set(found.reason.numpy()) == {Reason.OK}
+    assert found.residual.numpy().max() < 1e-12
+
+
+def test_few_right_hand_sides_of_a_large_operator_are_solved_each():
+    class Unwritten(Operator):
+        def matvec(self, vector):
+            return 0.5 * vector
+
+        def as_matrix(self):
+            raise AssertionError("It costs more.")
+
+    vectors = tf.constant(np.stack([right_hand_side(300)] * 2))
+    found = Exact(0.5).solve_all(Unwritten(300, "float64"), vectors)
+    np.testing.assert_allclose(found.vector, vectors)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_no_factorisation_for_many(compiled):
+    operator = DenseOperator(np.diag([1.0, -1.0, 2.0]))
+    solve_all = Exact(0.0).solve_all
+    if compiled:
+        solve_all = tf.function(solve_all, autograph=False)
+    found = solve_all(operator, tf.constant(np.ones((2, 3))))
+    assert set(found.reason.numpy()) == {Reason.NOT_POSITIVE_DEFINITE}
+
+
+def test_a_looser_tolerance_takes_fewer_products():
+    matrix, vector = rotated(np.geomspace(0.01, 1, 300)), right_hand_side(300)
+    operator = DenseOperator(matrix)
+    arguments = {"damping": 0.01, "relative_to": "largest_eigenvalue"}
+    exact, loose = (
+        Exact(**arguments, tolerance=t).solve(operator, vector)
+        for t in (None, 1e-2)
+    )
+    assert exact.residual < 1e-9
+    assert 1e-4 < loose.residual < 1.1e-2
+    assert loose.products < exact.products
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, -1e-3])
+def test_a_tolerance_outside_its_range(tolerance):
+    with pytest.raises(ValueError, match="`tolerance`"):
+        Exact(tolerance=tolerance)

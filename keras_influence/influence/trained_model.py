@@ -1,0 +1,210 @@
+"""A trained model and its training data."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.influence.batches import CHUNK, Batches
+from keras_influence.influence.compiled_scores import (
+    head_scores,
+    mean_objective,
+)
+from keras_influence.influence.head import find_head
+from keras_influence.influence.influence import Influence
+from keras_influence.influence.per_example_loss import PerExampleLoss
+from keras_influence.influence.scope import LastLayerScope
+from keras_influence.influence.streamed import StreamedObjective
+from keras_influence.influence.unrolled import Unrolled
+from keras_influence.solvers import Reason, Solution
+
+# From so many steps on, `verbose="auto"` shows a progress bar.
+LONG = 100
+
+
+class TrainedModel:
+    """What the scores after training have in common.
+
+    Args:
+        model: as of `influence_scores`.
+        train: as of `influence_scores`.
+        loss: as of `influence_scores`.
+        influence: as of `influence_scores`.
+        batch_size: as of `influence_scores`.
+        verbose: as of `influence_scores`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        train: tuple | tf.data.Dataset,
+        loss: keras.losses.Loss | Callable | str | None,
+        influence: Influence | Unrolled | None,
+        batch_size: int,
+        verbose: int | str,
+    ):
+        loss = loss or getattr(model, "loss", None)
+        if loss is None:
+            raise ValueError(
+                "Argument `loss` is needed, because the model is not compiled. "
+                "Received: loss=None"
+            )
+        if verbose not in ("auto", 0, 1):
+            raise ValueError(
+                "Argument `verbose` must be 'auto', 0 or 1. "
+                f"Received: verbose={verbose!r}"
+            )
+        self.loss = PerExampleLoss(loss)
+        self.influence: Any = influence or Influence()
+        self.outer_loss = self.influence.outer_loss(self.loss)
+        self.batch_size = batch_size
+        self.verbose = verbose
+        batches = Batches("train", train, batch_size)
+        self.head: Any = None
+        if self.influence.parameters == "last_layer":
+            self.head = find_head(model, batches.spec)
+        self.scope: Any = self.influence.scope(model, self.head)
+        if not self.scope.is_deep:
+            self._run = tf.function(self.scope.features, autograph=False)
+            # What enters the head is computed: it is all that is left to run.
+            self.scope = LastLayerScope(self.head, tf.convert_to_tensor)
+        self._gradients: dict = {}
+        self.train: Any = self._read(batches)
+
+    def read(self, name: str, data: Any) -> Any:
+        """Data as batches of what the scope takes, and their labels."""
+        return self._read(Batches(name, data, self.batch_size))
+
+    def _read(self, batches):
+        if self.scope.is_deep:
+            return batches.dataset()
+        run = self._run.get_concrete_function(batches.spec)
+        steps = self.progress(batches, batches.count)
+        return batches.features(run, self.head, self.loss, steps)
+
+    def progress(self, steps: Any, count: int) -> Iterator:
+        """An iterator of the same steps, with a progress bar if it is long.
+
+        Args:
+            steps: iterable.
+            count: integer, how many they are; below 0 where unknown.
+        """
+        shown = self.verbose == 1 or not 0 <= count < LONG
+        if not self.verbose or not shown:
+            yield from steps
+            return
+        bar = keras.utils.Progbar(
+            count if count > 0 else None, unit_name="batch"
+        )
+        for step in steps:
+            yield step
+            bar.add(1)
+
+    def _objective(self, batches, loss, penalty):
+        """The mean loss over batches, and so much of the regularisers."""
+        sizes = [int(tf.shape(y)[0]) for _, y in batches]
+        count, parts = sum(sizes), len(sizes)
+
+        def objective(batch):
+            return mean_objective(
+                self.scope, batch, loss, count, penalty / parts
+            )
+
+        if parts == 1 and isinstance(batches, list):
+            return objective(batches[0])
+        return StreamedObjective(objective, batches, parts)
+
+    def scores(self, validation: Any) -> np.ndarray:
+        """`influence_scores`, for a validation set that was read."""
+        train = self.train
+        if not self.scope.is_deep and len(train) == len(validation) == 1:
+            scores, solution = head_scores(
+                self.head, self.influence, self.loss, *train, *validation
+            )
+        else:
+            outer = self._objective(validation, self.outer_loss, 0.0)
+            scores, solution = self.influence.scores(self._inner, outer)
+        self._check(solution)
+        # The objective is the mean of the losses: each counts by 1/n.
+        return ops.convert_to_numpy(scores[0]) / len(scores[0])
+
+    def blocks(self, batches: Any) -> Iterator:
+        """Data that was read, in batches with few enough gradients to keep."""
+        rows = min(max(CHUNK // self._inner.size, 1), self.batch_size)
+        if isinstance(batches, tf.data.Dataset):
+            return iter(batches.rebatch(rows))
+        blocks = [
+            (features[i : i + rows], labels[i : i + rows])
+            for features, labels in batches
+            for i in range(0, len(labels), rows)
+        ]
+        return self.progress(blocks, len(blocks))
+
+    def solutions(self, batch: tuple) -> tf.Tensor:
+        """`v` of the loss of every example by itself, `(n, size)`.
+
+        Args:
+            batch: tuple `(x, y)`, one of `blocks`.
+        """
+        vectors = self.gradients(batch, self.outer_loss)
+        solution = self._solve_all(vectors)
+        for parts in zip(*solution, strict=True):
+            self._check(Solution(*parts))
+        return solution.vector
+
+    def gradients(self, batch: tuple, loss: Callable) -> tf.Tensor:
+        """The gradient of every example's loss, written out: `(n, size)`."""
+
+        def gradients(batch):
+            return tf.map_fn(gradient, batch, fn_output_signature=dtype)
+
+        def gradient(row):
+            row = keras.tree.map_structure(lambda leaf: leaf[None], row)
+            return mean_objective(self.scope, row, loss, 1, 0.0).gradient()
+
+        dtype = self._inner.dtype
+        if loss not in self._gradients:
+            self._gradients[loss] = tf.function(
+                gradients, autograph=False, reduce_retracing=True
+            )
+        batch = keras.tree.map_structure(tf.convert_to_tensor, batch)
+        return self._gradients[loss](batch)
+
+    def derivatives(self, vector: tf.Tensor) -> np.ndarray:
+        """`-⟨∇l_n, v⟩` of every training example."""
+        (derivatives,) = self._derivatives(vector)
+        return -ops.convert_to_numpy(derivatives)
+
+    @functools.cached_property
+    def _inner(self):
+        return self._objective(self.train, self.loss, 1.0)
+
+    @functools.cached_property
+    def _derivatives(self):
+        return self._compiled(self._inner.directional_derivatives)
+
+    @functools.cached_property
+    def _solve_all(self):
+        return self._compiled(
+            functools.partial(self.influence.solve_all, self._inner)
+        )
+
+    def _compiled(self, function):
+        # What is streamed has compiled parts.
+        if isinstance(self._inner, StreamedObjective):
+            return function
+        return tf.function(function, autograph=False)
+
+    def _check(self, solution):
+        if not bool(solution.valid):
+            raise ValueError(
+                "Argument `influence` found no solution: "
+                f"{Reason(int(solution.reason)).text}. Received: "
+                f"influence={self.influence!r}, relative residual "
+                f"{float(solution.residual):.3g} after "
+                f"{int(solution.products)} products"
+            )
