@@ -125,7 +125,10 @@ class Experiment:
         )
         if variant == self.variants[-1]:
             page.write(
-                *(directory / "report.html", model, self.task, [*rows, row]),
+                directory / "report.html",
+                model,
+                self.task,
+                [*rows, row],
                 harmful=self._harmful(model),
                 history=checkpoint.logs,
                 weight_history=callbacks[1] if learned else None,
@@ -207,7 +210,9 @@ class Experiment:
         """
         return [
             CTAugmentRates(
-                *(view, self.task.labeled, directory),
+                view,
+                self.task.labeled,
+                directory,
                 batch_size=self.recipe["batch_size"],
                 seed=self.seed,
             )

@@ -33,7 +33,10 @@ def write(
         WORDS[row["variant"]]: row["test_accuracy"] for row in rows[:-1]
     }
     ki.report(
-        *(model, path, task.unlabeled, task.given),
+        model,
+        path,
+        task.unlabeled,
+        task.given,
         ids=task.splits and task.splits["unlabeled"],
         shown=task.shown,
         test=task.test,

@@ -112,7 +112,10 @@ class OwnExperiment:
             for variant in self.variants
         }
         results.write(
-            *(directory, model, self.data, self.others),
+            directory,
+            model,
+            self.data,
+            self.others,
             tested=tested,
             history=checkpoint.logs,
             weight_history=history,

@@ -96,7 +96,8 @@ def own_images(
     )
     return OwnData(
         records.take(kept),
-        *(x, x),
+        x,
+        x,
         lambda network: _complete(network, resize),
         views=_views(flip, size),
         consistency="FixMatch",

@@ -10,7 +10,7 @@ from applications.own.data import OwnData
 from applications.own.held_out import probabilities
 from applications.report import write_json
 from keras_influence.callbacks.plain_text import spreadsheet_cell
-from keras_influence.reporting.predictions import belief
+from keras_influence.reporting.predictions import least_believed_first
 
 
 def write(
@@ -45,14 +45,14 @@ def write(
         "predicted": names[predicted],
         "confidence": found.max(1).round(4),
         "weight": weights.round(4),
-        "belief": belief(weights, found, given),
+        "label_quality": model.label_quality.round(4),
     }
-    wrong = np.flatnonzero((given >= 0) & (given != predicted))
+    contradicted = (given >= 0) & (given != predicted)
+    order = least_believed_first(model.label_quality, found, given)
     absent = np.flatnonzero(given < 0)
-    surest = np.argsort(columns["belief"][wrong], kind="stable")
     everything = np.arange(len(given))
     for name, rows in (
-        *(("weights", everything), ("suspects", wrong[surest])),
+        *(("weights", everything), ("suspects", order[contradicted[order]])),
         ("predictions", absent),
     ):
         _write_csv(directory / f"{name}.csv", columns, rows)
@@ -72,7 +72,10 @@ def write(
     *baselines, last = accuracies
     cross_checked, labels = tested[last]
     ki.report(
-        *(model, directory / "report.html", data.x[others], given),
+        model,
+        directory / "report.html",
+        data.x[others],
+        given,
         ids=data.ids[others],
         class_names=data.class_names,
         shown=_rows(data.shown, others),

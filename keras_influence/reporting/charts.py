@@ -64,7 +64,9 @@ def learning_curves(history: Mapping[str, Sequence]) -> Iterable[Chart]:
             epochs = range(1, len(values) + 1)
             color = plots.HARMFUL if key.startswith("val") else plots.GOOD
             axes.plot(
-                *(epochs, values, style),
+                epochs,
+                values,
+                style,
                 color=color,
                 marker="." if len(values) < 30 else "",
                 label=NAMES[key],

@@ -12,20 +12,23 @@ from keras_influence.influence.influence import Influence
 from keras_influence.influence.post_hoc import influence_scores
 from keras_influence.losses import GivenLabels
 from keras_influence.models.influence_model import InfluenceModel
-from keras_influence.reporting.predictions import belief, probabilities_of
+from keras_influence.reporting.predictions import (
+    least_believed_first,
+    probabilities_of,
+)
 
 
 class Mislabeled(NamedTuple):
     """What `find_mislabeled` found.
 
     Attributes:
-        order: int array of shape `(n,)`, the places of the examples, the most
-            harmful first.
+        order: int array of shape `(n,)`, the places of the examples, the least
+            believed first.
         influence: float array of shape `(n,)`, as `influence_scores` gives it:
             positive for examples that do harm.
         weights: float array of shape `(n,)`, learned in a training anew.
-        belief: float array of shape `(n,)`, the weight times the probability
-            that this training gives to the label.
+        quality: float array of shape `(n,)`, the `label_quality` of that
+            training: below 0.5 a label is doubted.
         model: the `InfluenceModel` of that training, for `report`.
         history: what its `fit` returned.
     """
@@ -33,7 +36,7 @@ class Mislabeled(NamedTuple):
     order: np.ndarray
     influence: np.ndarray
     weights: np.ndarray
-    belief: np.ndarray
+    quality: np.ndarray
     model: InfluenceModel
     history: keras.callbacks.History
 
@@ -54,10 +57,9 @@ def find_mislabeled(
 ) -> Mislabeled:
     """Ranks the examples of a labelled set by the harm that they do.
 
-    Two answers are joined, by the mean of an example's two ranks: the
-    influence of its label on the trusted ones in the network as it is; and,
-    when a copy of the network is trained anew, with weights, the weight that
-    it keeps times the probability of its label.
+    A copy of the network is trained anew, with weights, and its label quality
+    makes the order. What `influence_scores` says of the network as it is stands
+    beside it: which labels hurt it most, wrong or not.
 
     Args:
         network: a built `keras.Model` that was trained on `train` and gives
@@ -121,12 +123,8 @@ def find_mislabeled(
     history = model.fit(
         batches, epochs=epochs, steps_per_epoch=steps, verbose=verbose
     )
-    weights = model.example_weights
-    believed = belief(weights, probabilities_of(model, x), y)
-    order = np.argsort(_ranks(-scores) + _ranks(believed), kind="stable")
-    return Mislabeled(order, scores, weights, believed, model, history)
-
-
-def _ranks(values):
-    """The place of every value among all, from the lowest."""
-    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    quality = model.label_quality
+    order = least_believed_first(quality, probabilities_of(model, x), y)
+    return Mislabeled(
+        order, scores, model.example_weights, quality, model, history
+    )

@@ -1,4 +1,4 @@
-"""What a network says of examples, and how far their labels are believed."""
+"""What a network says of examples, and which labels are least believed."""
 
 from typing import Any
 
@@ -41,26 +41,27 @@ def probabilities_of(model: keras.Model, x: Any) -> np.ndarray:
     return ops.convert_to_numpy(ops.softmax(ops.cast(logits, "float32")))
 
 
-def belief(weights, probabilities, labels) -> np.ndarray:
-    """How far each label is believed: its weight times its probability.
-
-    Most wrong labels have a weight close to 0, as have some hard ones; which
-    of these are wrong the network says better than the last digits of weights.
+def least_believed_first(quality, probabilities, labels) -> np.ndarray:
+    """The places of examples, from the one that is most surely wrong.
 
     Args:
-        weights: float array of shape `(n,)`.
+        quality: float array of shape `(n,)`, such as a model's
+            `label_quality`; to two digits, and then the probability of the
+            label decides. NaN, not known, counts as 0.5.
         probabilities: float array of shape `(n, classes)`.
         labels: int array of shape `(n,)`; -1, no label, takes the predicted
             one.
 
     Returns:
-        Float array of shape `(n,)`.
+        Int array of shape `(n,)`.
 
     Example:
-    >>> belief(np.array([1.0, 0.5]), np.array([[0.2, 0.8]] * 2), [0, -1])
-    array([0.2, 0.4])
+    >>> least_believed_first(
+    ...     np.array([0.9, 0.2, 0.9]), np.array([[0.7, 0.3]] * 3), [0, -1, 1])
+    array([1, 2, 0])
     """
     labels = np.where(
         np.asarray(labels) < 0, np.argmax(probabilities, 1), labels
     )
-    return weights * np.take_along_axis(probabilities, labels[:, None], 1)[:, 0]
+    likely = np.take_along_axis(probabilities, labels[:, None], 1)[:, 0]
+    return np.lexsort((likely, np.nan_to_num(quality, nan=0.5).round(2)))

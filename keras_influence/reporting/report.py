@@ -17,10 +17,10 @@ from keras_influence.reporting.calibration import calibration
 from keras_influence.reporting.confusion import confusion
 from keras_influence.reporting.gallery import shower
 from keras_influence.reporting.page import write_page
-from keras_influence.reporting.predictions import belief, probabilities_of
-
-# Of the highest weight: what is below has next to none.
-LITTLE = 0.1
+from keras_influence.reporting.predictions import (
+    least_believed_first,
+    probabilities_of,
+)
 
 
 def report(
@@ -103,7 +103,10 @@ def report(
     plots.figure_class()
     probabilities = probabilities_of(model, examples)
     count, classes = probabilities.shape
+    quality = getattr(model, "label_quality", None) if weights is None else None
     weights = _weights(model, weights, count)
+    if quality is None:
+        quality = weights / (weights + max(weights.max(), 1e-12) / 2)
     given = np.full(count, -1) if labels is None else np.asarray(labels)
     names = _names(class_names, classes)
     _check(count, classes, labels=given, ids=ids, shown=shown, harmful=harmful)
@@ -123,7 +126,7 @@ def report(
             **show(i),
         }
 
-    order = np.argsort(belief(weights, probabilities, given), kind="stable")
+    order = least_believed_first(quality, probabilities, given)
     shown_count = min(gallery, count // 2)
     tested = _tested(model, test, test_probabilities, classes)
     return write_page(
@@ -131,7 +134,7 @@ def report(
         title=title,
         sentence=_sentence(model, given),
         summary=summary,
-        facts=_facts(weights, given, predicted, tested),
+        facts=_facts(quality, given, predicted, tested),
         results=_results(model, tested, baselines),
         curves=list(charts.learning_curves(_logs(history))),
         weights=_weight_charts(
@@ -239,10 +242,10 @@ def _learns(model):
     return schedule is None or schedule.learns
 
 
-def _facts(weights, given, predicted, tested):
+def _facts(quality, given, predicted, tested):
     """Numbers to begin with, each with what it counts."""
-    little = int((weights < LITTLE * weights.max()).sum())
-    facts = [(f"{little:,}", "examples with next to no weight")]
+    doubted = np.count_nonzero(quality < 0.5)
+    facts = [(f"{doubted:,}", "examples that are doubted")]
     known = given >= 0
     if known.any():
         wrong = known & (given != predicted)

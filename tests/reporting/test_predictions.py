@@ -3,7 +3,7 @@ import scipy.sparse
 
 from keras_influence.reporting.predictions import (
     BATCH,
-    belief,
+    least_believed_first,
     probabilities_of,
 )
 from tests.cases.models import draw, quiet_network
@@ -24,9 +24,10 @@ def test_batch_by_batch():
     )
 
 
-def test_of_equal_weights_the_likely_label_is_believed():
-    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
-    found = belief(
-        np.array([1.0, 1.0, 2.0]), probabilities, np.array([1, 0, -1])
-    )
-    np.testing.assert_allclose(found, [0.1, 0.6, 1.4])
+def test_of_equal_quality_the_likely_label_is_believed():
+    """What is not known lies between what is doubted and what is not."""
+    quality = np.array([0.701, 0.702, 0.1, np.nan, 0.4])
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], *[[0.3, 0.7]] * 3])
+    labels = np.array([1, 0, -1, 0, 0])
+    found = least_believed_first(quality, probabilities, labels)
+    np.testing.assert_array_equal(found, [2, 4, 3, 0, 1])

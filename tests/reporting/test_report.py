@@ -98,16 +98,22 @@ def test_nothing_is_loaded_and_nothing_runs(training, tmp_path):
             assert target.startswith(("data:", "#")), (tag, target)
 
 
-def test_the_ends_of_the_order(training, tmp_path):
+@pytest.mark.parametrize("given", [None, np.linspace(1, 2, 30)])
+def test_the_ends_of_the_order(training, tmp_path, given):
+    """By the model's label quality, or by weights that are given."""
     model, (x, y), *_ = training
-    weights = np.linspace(1, 2, 30)
-    found = page(tmp_path, training, weights=weights, gallery=2)
+    weights, quality = model.example_weights, model.label_quality
+    if given is not None:
+        weights, quality = given, given / (given + 1)
+    found = page(tmp_path, training, weights=given, gallery=2)
     cards = re.findall(r"weight ([\d.]+) id (\d+)", found.words)
     logits = model.network.predict(x, verbose=0)
     likely = np.array(keras.ops.softmax(logits))[np.arange(30), y]
-    order = np.argsort(weights * likely)
+    order = np.lexsort((likely, quality.round(2)))
     ids = [*order[:2], *order[:-3:-1]]
     assert cards == [(f"{weights[i]:.2f}", str(i)) for i in ids]
+    doubted = np.count_nonzero(quality < 0.5)
+    assert f"examples that are doubted {doubted}" in found.words
 
 
 @pytest.mark.parametrize("shown", ["texts", "images"])

@@ -106,7 +106,7 @@ def test_a_table(wine, tmp_path):
     assert given.count("") == 58
     suspects = read(output / "suspects.csv")
     assert all(row["given"] != row["predicted"] for row in suspects)
-    order = [float(row["belief"]) for row in suspects]
+    order = [round(float(row["label_quality"]), 2) for row in suspects]
     assert order == sorted(order)
     predictions = read(output / "predictions.csv")
     assert [int(row["id"]) for row in predictions] == list(range(121, 179))
