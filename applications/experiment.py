@@ -287,7 +287,9 @@ class Experiment:
         train = self.batches(views, self._steps_done(checkpoint))
         row = self._fit(variant, model, train, checkpoint, callbacks)
         harmful, judged = self._harmful(model), self.task.judged
-        statistics = weight_statistics(model.example_weights, harmful, judged)
+        statistics = weight_statistics(
+            model.example_weights, model.label_quality, harmful, judged
+        )
         return model, row | statistics
 
     def _harmful(self, model):

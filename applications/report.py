@@ -63,18 +63,20 @@ def findings(rows: list[dict]) -> str:
         A few lines; none where no variant learned weights.
     """
     learned = [row for row in rows if row["variant"] == "learned weights"]
-    judged = [row for row in learned if row.get("auroc") is not None]
+    told = "doubted_rightly"
+    judged = [row for row in learned if row.get(told) is not None]
     lines = []
     if judged:
-        harmful, auroc = (
+        harmful, doubted, rightly, auroc = (
             np.mean([row[key] for row in judged])
-            for key in ("harmful", "auroc")
+            for key in ("harmful", "doubted", told, "auroc")
         )
         lines += [
             f"In the data: {harmful:,.0f} of {judged[0]['unlabeled']:,} "
             "unlabelled examples do harm, by a wrong label or a foreign class.",
-            "The weights: a good example outweighs a harmful one in "
-            f"{auroc:.0%} of all pairs; 50% is chance.",
+            f"Found: {doubted:,.0f} are doubted, {rightly:.0%} of them "
+            "rightly; a good one ranks above a harmful one in "
+            f"{auroc:.0%} of all pairs.",
         ]
     if learned:
         accuracies = [

@@ -33,24 +33,29 @@ def test_cells():
 
 
 def test_the_story_of_a_run():
+    keys = "harmful", "unlabeled", "auroc", "doubted", "doubted_rightly"
     rows = [
-        {"variant": "learned weights", "test_accuracy": accuracy, **of_weights}
+        {
+            "variant": "learned weights",
+            "test_accuracy": accuracy,
+            **dict(zip(keys, of_weights, strict=True)),
+        }
         for accuracy, of_weights in (
-            (0.9, {"harmful": 400, "unlabeled": 1200, "auroc": 0.9}),
-            (0.8, {"harmful": 500, "unlabeled": 1200, "auroc": 0.8}),
+            (0.9, (400, 1200, 0.9, 500, 0.8)),
+            (0.8, (500, 1200, 0.8, 400, 1.0)),
         )
     ]
     rows.append({"variant": "supervised only", "test_accuracy": 0.5})
     assert report.findings(rows).splitlines() == [
         "In the data: 450 of 1,200 unlabelled examples do harm, by a wrong "
         "label or a foreign class.",
-        "The weights: a good example outweighs a harmful one in 85% of all "
-        "pairs; 50% is chance.",
+        "Found: 450 are doubted, 90% of them rightly; a good one ranks above "
+        "a harmful one in 85% of all pairs.",
         "Test accuracy: 85.0% with learned weights, 50.0% without the "
         "validation labels.",
     ]
     assert report.findings(rows[2:]) == ""
-    unknown = [{**rows[0], "auroc": None}]
+    unknown = [{**rows[0], "auroc": None, "doubted_rightly": None}]
     assert report.findings(unknown) == (
         "Test accuracy: 90.0% with learned weights."
     )

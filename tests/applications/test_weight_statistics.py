@@ -8,19 +8,33 @@ ALL = np.ones(3, bool)
 
 
 @pytest.mark.parametrize(
-    ("weights", "auroc"),
-    [([0.0, 1.0, 2.0], 1.0), ([1.0, 0.0, 2.0], 0.5), ([1.0, 1.0, 1.0], None)],
+    ("quality", "auroc", "doubted", "rightly"),
+    [
+        ([0.0, 0.5, 1.0], 1.0, 1, 1.0),
+        ([0.4, 0.0, 1.0], 0.5, 2, 0.5),
+        ([0.7, 0.6, np.nan], 0.0, 0, 1.0),
+    ],
 )
-def test_auroc_of_good_against_harmful(weights, auroc):
-    found = weight_statistics(np.array(weights), HARMFUL, ALL)
+def test_good_against_harmful(quality, auroc, doubted, rightly):
+    weights = np.array([0.0, 1.0, 2.0])
+    found = weight_statistics(weights, np.array(quality), HARMFUL, ALL)
     assert found["auroc"] == auroc
     assert found["harmful"] == 1
+    assert found["doubted"] == doubted
+    assert found["doubted_rightly"] == rightly
     assert found["weight_mean"] == 1.0
+
+
+def test_equal_weights_tell_nothing():
+    found = weight_statistics(np.ones(3), np.full(3, 0.5), HARMFUL, ALL)
+    assert found["auroc"] is found["doubted_rightly"] is None
 
 
 def test_of_judged_examples_only():
     judged = np.array([True, False, True])
     weights = np.array([1.0, 0.0, 2.0])
-    assert weight_statistics(weights, HARMFUL[judged], judged)["auroc"] == 1.0
-    nothing = weight_statistics(weights, np.zeros(0, bool), ~ALL)
+    found = weight_statistics(weights, weights / 3, HARMFUL[judged], judged)
+    assert found["auroc"] == 1.0
+    assert found["doubted"] == 1
+    nothing = weight_statistics(weights, weights, np.zeros(0, bool), ~ALL)
     assert nothing["auroc"] is None
