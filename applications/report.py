@@ -76,7 +76,7 @@ def findings(rows: list[dict]) -> str:
             "unlabelled examples do harm, by a wrong label or a foreign class.",
             f"Found: {doubted:,.0f} are doubted, {rightly:.0%} of them "
             "rightly; a good one ranks above a harmful one in "
-            f"{auroc:.0%} of all pairs.",
+            f"{auroc:.1%} of all pairs.",
         ]
     if learned:
         accuracies = [

@@ -21,7 +21,7 @@ _TRAINING = {
 }
 
 OWN_IMAGES = {
-    "description": "Your images: --set folder=PHOTOS --set labels=labels.csv",
+    "description": "Your images: --set folder=PHOTOS --set labels=labels.csv.",
     "dataset": {
         **{"name": "own_images", "folder": "", "labels": "", "id": "file"},
         **_TRUST,
@@ -34,7 +34,7 @@ OWN_IMAGES = {
 
 OWN_TEXTS = {
     "description": "Your texts: --set file=reviews.csv --set text=COLUMN "
-    "--set label=COLUMN",
+    "--set label=COLUMN.",
     "dataset": {
         **{"name": "own_texts", "file": "", "text": "text", "id": ""},
         **_TRUST,
@@ -45,7 +45,7 @@ OWN_TEXTS = {
 }
 
 OWN_TABLE = {
-    "description": "Your table: --set file=customers.csv --set label=COLUMN",
+    "description": "Your table: --set file=customers.csv --set label=COLUMN.",
     "dataset": {
         **{"name": "own_table", "file": "", "id": ""},
         **_TRUST,

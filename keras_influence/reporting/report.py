@@ -302,7 +302,9 @@ def _weight_charts(weights, given, predicted, names, history, harmful):
 def _settings(model, settings):
     """Settings by name, nested ones with dots."""
     network = getattr(model, "network", model)
-    found = {"network": f"{network.name}, {network.count_params():,} numbers"}
+    # Not its name, which counts the models of the process.
+    kind = type(network).__name__
+    found = {"network": f"{kind}, {network.count_params():,} parameters"}
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         rate = float(ops.convert_to_numpy(optimizer.learning_rate))

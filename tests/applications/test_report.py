@@ -50,7 +50,7 @@ def test_the_story_of_a_run():
         "In the data: 450 of 1,200 unlabelled examples do harm, by a wrong "
         "label or a foreign class.",
         "Found: 450 are doubted, 90% of them rightly; a good one ranks above "
-        "a harmful one in 85% of all pairs.",
+        "a harmful one in 85.0% of all pairs.",
         "Test accuracy: 85.0% with learned weights, 50.0% without the "
         "validation labels.",
     ]
