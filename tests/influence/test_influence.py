@@ -81,3 +81,30 @@ def test_the_sign_of_the_influence():
             influence=ki.Influence(outer=outer),
         )
         assert scores[1] < 0 < scores[0]
+
+
+@pytest.mark.parametrize("curvature", ["hessian", "gauss_newton", "ekfac"])
+def test_every_curvature_has_an_estimate_of_its_own(curvature):
+    """Of a network that is not linear, so that no two are alike."""
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+    y = np.arange(12) % 2
+    network = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(4, "tanh"),
+            keras.layers.Dense(2),
+        ]
+    )
+    recording = ki.layers.recording_clone(network)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def scores(name):
+        influence = ki.Influence("all", name, ki.solvers.Exact(1.0))
+        return ki.influence_scores(
+            recording, (x, y), (x, y), loss=loss, influence=influence
+        )
+
+    names = {"hessian", "gauss_newton", "outer_product", "ekfac"}
+    for other in names - {curvature}:
+        assert np.abs(scores(curvature) - scores(other)).max() > 1e-5

@@ -149,3 +149,25 @@ def test_names_that_several_layers_have(network):
     deep = twice.layers[-1]
     expected = deep.trainable_variables
     assert scope.scope_variables(twice, [deep]) == expected
+
+
+def test_the_whole_penalty_counts_unless_told():
+    layer = keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.5))
+    network = keras.Sequential([keras.Input((4,)), layer])
+    head = Head(layer)
+    terms = [Term(squares, np.ones(3))]
+    for own in (
+        scope.LastLayerScope(head, lambda x: head.run(network, x)),
+        scope.VariablesScope(network, network.trainable_variables),
+    ):
+        whole, half, none = (
+            objective(objective.parameters)
+            for objective in (
+                own.objective(X, terms),
+                own.objective(X, terms, penalty_share=0.5),
+                own.objective(X, terms, penalty_share=0.0),
+            )
+        )
+        penalty = 0.5 * np.sum(layer.kernel.numpy() ** 2)
+        np.testing.assert_allclose(whole - none, penalty, rtol=1e-4)
+        np.testing.assert_allclose(half - none, penalty / 2, rtol=1e-4)
