@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/python -m applications run digits
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --durations=30
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov=keras_influence

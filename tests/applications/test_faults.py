@@ -95,7 +95,7 @@ def check(run, folder, name, share):
 
 @pytest.mark.filterwarnings("ignore:Even though")
 def test_a_few_faults(run, tmp_path):
-    check(run, tmp_path, "linear", 0.05)
+    check(run, tmp_path, "linear", 0.03)
 
 
 @pytest.mark.slow
