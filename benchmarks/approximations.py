@@ -172,8 +172,10 @@ class Exact(NamedTuple):
         return cls(scores, values, float(damping))
 
 
-def damped(influence, scope, damping) -> ki.Influence:
+def damped(influence, scope, damping) -> ki.Influence | ki.Unrolled:
     """A method in another scope and with another, absolute damping."""
+    if isinstance(influence, ki.Unrolled):  # the steps themselves damp
+        return ki.Unrolled(influence.steps, influence.learning_rate, scope)
     solver = influence.solver
     config = solver.get_config()
     if "damping" in config:

@@ -25,6 +25,7 @@ TINY = ["epochs=2", "steps_per_epoch=2", "warmup_steps=0", "inner_steps=1"]
 KINDS = {
     "linear": ["influence=luketina", "test=50", "unlabeled=40"],
     "digits": ["influence=luketina", "units=4", "test=50", "seeds=0,1"],
+    "digits_fixmatch": ["influence=luketina", "filters=2,2", "test=50"],
 }
 
 
@@ -37,7 +38,7 @@ def run(monkeypatch):
     """A function that runs a tiny experiment, up to an operation."""
     monkeypatch.setattr(keras.Model, "save_weights", audited())
     variants = {"variants": ["constant weight", "learned weights"]}
-    for name in ("linear", "digits"):
+    for name in KINDS:
         monkeypatch.setitem(PRESETS, name, PRESETS[name] | variants)
     tf.config.run_functions_eagerly(True)
 
@@ -100,7 +101,10 @@ def test_a_few_faults(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Even though")
-@pytest.mark.parametrize(("name", "share"), [("linear", 1), ("digits", 0.2)])
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("linear", 1), ("digits", 0.2), ("digits_fixmatch", 0.1)],
+)
 def test_a_fault_at_every_operation(run, tmp_path, name, share):
     check(run, tmp_path, name, share)
 
