@@ -26,7 +26,7 @@ def test_batch_by_batch():
 
 def test_of_equal_quality_the_likely_label_is_believed():
     """What is not known lies between what is doubted and what is not."""
-    quality = np.array([0.701, 0.702, 0.1, np.nan, 0.4])
+    quality = np.array([0.702, 0.701, 0.1, np.nan, 0.4])
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], *[[0.3, 0.7]] * 3])
     labels = np.array([1, 0, -1, 0, 0])
     found = least_believed_first(quality, probabilities, labels)
