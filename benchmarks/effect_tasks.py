@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow_datasets as tfds
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 
 import keras_influence as ki
 from applications.networks import convolutional, mlp
@@ -23,6 +24,9 @@ class Scenario:
             where no labels are given.
         by_class: boolean, whether wrong labels are the next class, else any
             other. Defaults to `False`.
+        labeler: integer, the number of other examples that a linear
+            classifier learns from, which then gives the labels; or `None`.
+            Defaults to `None`.
         foreign: float, share of the unlabelled images from classes without a
             label. Defaults to `0.0`.
         unlabeled_loss: string, `"GivenLabels"`, `"FixMatch"` or `"UDA"`.
@@ -36,10 +40,16 @@ class Scenario:
     data: str
     wrong: float | None = None
     by_class: bool = False
+    labeler: int | None = None
     foreign: float = 0.0
     unlabeled_loss: str = "GivenLabels"
     sizes: tuple = (200, 1000)
     steps: int = 2000
+
+    @property
+    def has_given_labels(self) -> bool:
+        """Whether unlabelled examples come with labels, right or wrong."""
+        return self.wrong is not None or self.labeler is not None
 
 
 def flipped(data, wrong, by_class=False, **arguments):
@@ -49,6 +59,12 @@ def flipped(data, wrong, by_class=False, **arguments):
     if not wrong:
         name = f"{data}, clean labels"
     return Scenario(name, data, wrong, by_class, **arguments)
+
+
+def weakly_labeled(data, labeler, **arguments):
+    """Labels of a classifier that learned from few: it errs systematically."""
+    name = f"{data}, labels by a classifier that saw {labeler}"
+    return Scenario(name, data, labeler=labeler, **arguments)
 
 
 def mismatched(data, foreign, unlabeled_loss, **arguments):
@@ -76,6 +92,8 @@ SCENARIOS = [
         for wrong in (0.2, 0.4, 0.6)
     ),
     *(flipped("imdb_reviews", w, **REVIEWS) for w in (0.0, 0.2, 0.4)),
+    weakly_labeled("fashion_mnist", 50),
+    weakly_labeled("imdb_reviews", 50, **REVIEWS),
     *(
         mismatched("fashion_mnist", foreign, loss)
         for loss in UNLABELED_LOSSES
@@ -99,13 +117,16 @@ def make(scenario: Scenario, seed: int, data_dir: str | None) -> Task:
     """
     read = _read_text if scenario.data == "imdb_reviews" else _read_images
     (x, y), (x_test, y_test) = read(scenario.data, data_dir)
-    classes = 6 if scenario.foreign or scenario.wrong is None else y.max() + 1
+    classes = y.max() + 1 if scenario.has_given_labels else 6
     truth = np.where(y < classes, y, -1)
     labeled, validation, rest = ki.data.split(truth, *scenario.sizes, seed=seed)
     random = np.random.default_rng(seed)
     rest = _mixed(random.permutation(rest), truth, scenario, random)
     given = None
-    if scenario.wrong is not None:
+    if scenario.labeler is not None:
+        taught, rest = rest[: scenario.labeler], rest[scenario.labeler :]
+        given = _by_labeler(scenario, x, y, taught, rest, seed)
+    elif scenario.wrong is not None:
         given = _with_errors(truth[rest], classes, scenario, random)
     native = y_test < classes
     return Task(
@@ -123,7 +144,7 @@ def network(scenario: Scenario, task: Task):
     """A small network for the inputs of a scenario."""
     shape = task.unlabeled.shape[1:]
     classes = int(task.labeled[1].max()) + 1
-    if scenario.data == "cifar10" or scenario.wrong is None:
+    if scenario.data == "cifar10" or not scenario.has_given_labels:
         return convolutional(shape, classes)
     units = (64,) if len(shape) == 1 else (512, 64)
     return mlp(shape, classes, units=units)
@@ -131,14 +152,14 @@ def network(scenario: Scenario, task: Task):
 
 def views(scenario: Scenario) -> dict | None:
     """The views that the unlabelled loss compares."""
-    if scenario.wrong is not None:
+    if scenario.has_given_labels:
         return None
     return {"weak": shift(1), "strong": shift_noise_cutout(2, 0.2, 5)}
 
 
 def _mixed(rows, truth, scenario, random, most=8000):
     """Rows of which a share is foreign, in random order."""
-    if scenario.wrong is not None:
+    if scenario.has_given_labels:
         return rows
     native, foreign = rows[truth[rows] >= 0], rows[truth[rows] < 0]
     count = min(round(scenario.foreign * most), len(foreign))
@@ -153,6 +174,13 @@ def _with_errors(truth, classes, scenario, random):
     wrong = random.permutation(len(truth)) < round(scenario.wrong * len(truth))
     by = 1 if scenario.by_class else random.integers(1, classes, len(truth))
     return np.where(wrong, (truth + by) % classes, truth)
+
+
+def _by_labeler(scenario, x, y, taught, rest, seed):
+    """What a linear classifier that learned from a few examples says."""
+    flat = x.reshape(len(x), -1)
+    labeler = LogisticRegression(max_iter=5000, random_state=seed)
+    return labeler.fit(flat[taught], y[taught]).predict(flat[rest])
 
 
 def _read_images(name, data_dir):

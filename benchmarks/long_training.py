@@ -47,7 +47,7 @@ def long_scenarios(most: int | None = None) -> list:
     return [
         dataclasses.replace(s, steps=most or STEPS[s.data])
         for s in SCENARIOS
-        if s.wrong is not None
+        if s.has_given_labels
     ]
 
 

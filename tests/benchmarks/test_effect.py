@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from matplotlib import image
+from sklearn.linear_model import LogisticRegression
 
 from benchmarks import effect
 from benchmarks.effect_methods import (
@@ -15,7 +16,12 @@ from benchmarks.effect_methods import (
     by_small_loss,
 )
 from benchmarks.effect_picture import plot
-from benchmarks.effect_tasks import flipped, make, mismatched
+from benchmarks.effect_tasks import (
+    flipped,
+    make,
+    mismatched,
+    weakly_labeled,
+)
 from keras_influence.losses import GivenLabels
 
 
@@ -59,6 +65,22 @@ def test_a_grid_that_is_not_done_yet():
 def test_no_constant_weight_may_be_best():
     rows = {r["method"]: r for r in ROWS if r["seed"] == 1}
     assert best_constant(rows) == 0.0
+
+
+def test_labels_of_a_weak_labeler(tfds_dir):
+    task = make(
+        weakly_labeled("imdb_reviews", 50, sizes=(100, 400)), 0, tfds_dir
+    )
+    wrong = task.given != task.truth
+    np.testing.assert_array_equal(wrong, task.harmful)
+    assert 0.2 < wrong.mean() < 0.4
+    # It errs by what it sees, so that a classifier can learn the errors.
+    errors = LogisticRegression(max_iter=5000)
+    errors.fit(task.unlabeled[:2000], task.given[:2000])
+    assert errors.score(task.unlabeled[2000:], task.given[2000:]) > 0.8
+    # Who taught it is not among those whose labels it gives.
+    sizes = [len(task.given), len(task.labeled[0]), len(task.validation[0])]
+    assert sum(sizes) == 4000 - 50
 
 
 @pytest.mark.parametrize("by_class", [False, True])
