@@ -1,7 +1,8 @@
 """PyTorch peers as a server: one call on request, in their own environment.
 
 `benchmarks.peers` starts it, reads the names of the methods, and then asks,
-one JSON object a line, for `{"workload", "method", "memory"}`. It answers with
+one JSON object a line, for `{"workload", "method", "memory"}`, the workload a
+name or the path of a file of `benchmarks.workloads.write`. It answers with
 the seconds of one call, its scores, and where asked its peak memory.
 """
 
@@ -229,6 +230,8 @@ def main():
     def methods(workload):
         if workload == "W3":
             return network(*workloads.network())
+        if workload.endswith(".npz"):
+            return last_layer(workloads.read(workload))
         name, features = workload.split()
         return last_layer(
             workloads.head(name, features == "ReLU", float(scale))

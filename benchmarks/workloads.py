@@ -72,6 +72,22 @@ def head(name: str, correlated: bool, scale: float = 1.0) -> Problem:
     )
 
 
+def write(problem: Problem, path: str) -> None:
+    """Writes a linear head and its data, for another process to `read`."""
+    [kernel] = problem.parameters
+    x_val, y_val = problem.validation
+    np.savez(
+        path, kernel=kernel, x=problem.x, y=problem.y, x_val=x_val, y_val=y_val
+    )
+
+
+def read(path: str) -> Problem:
+    """The linear head in a file that `write` wrote."""
+    with np.load(path) as file:
+        validation = file["x_val"], file["y_val"]
+        return Problem([file["kernel"]], file["x"], file["y"], validation)
+
+
 def head_scores(problem: Problem) -> np.ndarray:
     """`-∇L(V)ᵀ (H + damping)⁻¹ ∇l_u` of a linear head in float64."""
     kernel, x = (
