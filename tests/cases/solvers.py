@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_influence.solvers import DenseOperator, Reason
 
 MODES = ("eager", "graph", "xla")
+COMPILED = ("graph", "xla")
 
 few_examples = hypothesis.settings(
     max_examples=10, deadline=None, derandomize=True

@@ -66,7 +66,7 @@ def losses(labels, logits):
 
 
 @pytest.mark.parametrize("parameters", ["all", "last_layer"])
-@pytest.mark.parametrize("kept", [1, 3])
+@pytest.mark.parametrize("kept", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_unrolled_is_differentiation_through_stored_steps(parameters, kept):
     count, validation = 5, data(7, 2)
     steps = list(batches(count + 1))

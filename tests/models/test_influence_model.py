@@ -241,7 +241,10 @@ def test_compiled_by_xla(parameters):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy",
+    ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("parameters", ["last_layer", "all"])
 def test_mixed_precision(policy, parameters):
     arguments = {"influence": INFLUENCES[parameters], "build": quiet_network}
@@ -284,7 +287,9 @@ def test_double_precision():
         (None, 0, []),
     ],
 )
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize(
+    "steps_per_execution", [4, pytest.param(1, marks=pytest.mark.slow)]
+)
 def test_cadence(inner_steps, warmup_steps, updates, steps_per_execution):
     """Nine steps: the last execution of four ends early."""
     arguments = {"inner_steps": inner_steps, "warmup_steps": warmup_steps}
@@ -302,7 +307,9 @@ def test_cadence(inner_steps, warmup_steps, updates, steps_per_execution):
     assert set(changed) == moved
 
 
-@pytest.mark.parametrize("inner_steps", [1, 3])
+@pytest.mark.parametrize(
+    "inner_steps", [pytest.param(1, marks=pytest.mark.slow), 3]
+)
 def test_steps_per_execution_changes_nothing(inner_steps):
     one, _ = trained(8, inner_steps=inner_steps)
     four, _ = trained(8, inner_steps=inner_steps, steps_per_execution=4)

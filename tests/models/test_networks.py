@@ -68,9 +68,8 @@ def test_bert(parameters):
     learn(bert(), tokens(), influence=influence)
 
 
-@pytest.mark.parametrize(
-    "kind", ["VGG16", pytest.param("MobileNetV2", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["VGG16", "MobileNetV2"])
 def test_an_application(kind):
     network = getattr(keras.applications, kind)(
         input_shape=(32, 32, 3),
@@ -96,7 +95,9 @@ class Subclassed(keras.Model):
         return self.head(self.dropout(x, training=training))
 
 
-@pytest.mark.parametrize("build", [True, False])
+@pytest.mark.parametrize(
+    "build", [pytest.param(True, marks=pytest.mark.slow), False]
+)
 def test_a_subclassed_model(build):
     inputs = {"a": draw(14, 0)[0]}
     network = Subclassed()
@@ -105,6 +106,7 @@ def test_a_subclassed_model(build):
     learn(network, inputs, classes=3)
 
 
+@pytest.mark.slow
 def test_a_recurrent_network_with_all_parameters():
     network = keras.Sequential(
         [keras.Input((4, 2)), keras.layers.LSTM(3), keras.layers.Dense(2)]

@@ -39,7 +39,9 @@ def poisoned(value, of):
 
 
 @pytest.mark.parametrize("of", ["labeled", "unlabeled"])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "value", [np.nan, pytest.param(np.inf, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("weight_network", [None, ki.WeightNetwork()])
 def test_a_number_that_is_not_finite(of, value, weight_network):
     model = compiled(

@@ -2,7 +2,10 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 TWO_REPLICAS = """
+import sys
 import numpy as np, tensorflow as tf, keras
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
@@ -71,13 +74,14 @@ def learn(strategy, kind):
     logs = fit(model, 12)
     return model, logs
 
-for kind in (
+kinds = [
+    lambda: {"weight_network": ki.WeightNetwork()},
     lambda: {"weight_optimizer": ki.optimizers.MAdam(0.05)},
     lambda: {"weight_optimizer": ki.optimizers.Evidence()},
-    lambda: {"weight_network": ki.WeightNetwork()},
     lambda: {"influence": ki.Influence.preset(
         "larsen", parameters="last_layer")},
-):
+]
+for kind in kinds[:int(sys.argv[1])]:
     single, logs = learn(one, kind)
     double, more = learn(two, kind)
     assert np.ptp(single.example_weights) > 0.01
@@ -91,9 +95,10 @@ print("same")
 """
 
 
-def test_two_replicas_learn_as_one():
+@pytest.mark.parametrize("kinds", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_two_replicas_learn_as_one(kinds):
     result = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS],
+        [sys.executable, "-c", TWO_REPLICAS, str(kinds)],
         cwd=pathlib.Path(__file__).parents[2],
         capture_output=True,
         text=True,

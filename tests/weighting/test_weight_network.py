@@ -249,7 +249,16 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+SLOW = {"xla", "features", "evidence"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name in SETTINGS
+    ],
+)
 def test_learns_in_every_setting(name):
     if name == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
