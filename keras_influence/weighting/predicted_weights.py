@@ -13,13 +13,17 @@ from keras_influence.weighting.t_statistics import TStatistics
 from keras_influence.weighting.weight_network import WeightNetwork
 from keras_influence.weighting.weighting import Weighting
 
+# How far below 0 the sigmoid goes before it is cut, as in L0 regularization.
+STRETCH = 0.1
+
 
 @keras.saving.register_keras_serializable(package="keras_influence")
 class PredictedWeights(Weighting):
     """The weights that a `WeightNetwork` gives, in place of `ExampleWeights`.
 
-    The weight optimizer moves `φ`, which has no bounds; the sigmoid keeps `λ`
-    in its own.
+    The weight optimizer moves `φ`, which has no bounds; a stretched sigmoid
+    keeps `λ` in its own and reaches 0: a wrong label that counts only a little
+    is learned by heart all the same when training is long.
 
     Args:
         weight_network: a `WeightNetwork`.
@@ -39,7 +43,9 @@ class PredictedWeights(Weighting):
     >>> weighting(Examples(np.array([0, 2]), losses=np.ones(2))).numpy()
     array([1., 1.], dtype=float32)
 
-    Reference: Shu et al., "Meta-Weight-Net", 2019.
+    Reference: Shu et al., "Meta-Weight-Net", 2019; Louizos, Welling and
+    Kingma, "Learning Sparse Neural Networks through L0 Regularization", 2018,
+    for the stretched sigmoid.
     """
 
     def __init__(
@@ -145,11 +151,10 @@ class PredictedWeights(Weighting):
             mean_loss = self.mean_losses(examples.index, examples.losses)
             examples = examples._replace(mean_loss=mean_loss)
         outputs = self.weight_network(self.weight_network.observe(examples))
-        share = self.initial_weight / self.max_weight
-        outputs += np.log(share / (1 - share))
+        outputs += _logit_of(self.initial_weight / self.max_weight)
         if self.residuals is not None:
             outputs += self.residuals(examples)
-        return self.max_weight * ops.sigmoid(outputs)
+        return self.max_weight * _stretched_sigmoid(outputs)
 
     def after_update(
         self, examples: Examples, hypergradient: tf.Tensor
@@ -183,3 +188,16 @@ class PredictedWeights(Weighting):
         deserialize = keras.saving.deserialize_keras_object
         network = deserialize(config["weight_network"])
         return cls(**{**config, "weight_network": network})
+
+
+def _stretched_sigmoid(outputs):
+    """Any number to one from 0, which it reaches, to 1."""
+    stretched = (1 + STRETCH) * ops.sigmoid(outputs) - STRETCH
+    # The derivative goes on where it is cut: a weight of 0 can rise again.
+    return stretched + ops.stop_gradient(ops.relu(-stretched))
+
+
+def _logit_of(share):
+    """What the stretched sigmoid takes to `share`."""
+    sigmoid = (share + STRETCH) / (1 + STRETCH)
+    return np.log(sigmoid / (1 - sigmoid))

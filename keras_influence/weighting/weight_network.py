@@ -11,7 +11,8 @@ from keras_influence.weighting.signals import SIGNALS, Examples, observe
 class WeightNetwork(keras.layers.Layer):
     """Weights as a learned function of what is known of an example.
 
-        λ_u = max_weight · sigmoid(f(signals_u; φ) + start)
+        λ_u = max_weight · gate(f(signals_u; φ) + start)
+        gate(x) = max(0, 1.1 · sigmoid(x) - 0.1)
 
     with `start` such that every weight begins at the model's
     `initial_weight`. `φ` is learned from the same derivatives as single
@@ -36,7 +37,7 @@ class WeightNetwork(keras.layers.Layer):
             `None` takes one hidden layer of 16 units whose output starts at
             0. Defaults to `None`.
         residual: boolean, whether every example adds a learned number of its
-            own before the sigmoid. Defaults to `False`.
+            own before the gate. Defaults to `False`.
 
     Raises:
         ValueError: if a signal is unknown.
@@ -50,7 +51,8 @@ class WeightNetwork(keras.layers.Layer):
 
     Reference: Eq. 6 of "Not All Unlabeled Data are Equal", whose derivative
     it passes on; Shu et al., "Meta-Weight-Net", 2019, for weights as a
-    function of the loss.
+    function of the loss; Louizos et al., "Learning Sparse Neural Networks
+    through L0 Regularization", 2018, for the gate.
     """
 
     def __init__(

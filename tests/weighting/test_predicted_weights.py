@@ -30,8 +30,10 @@ def made(network, **arguments):
 
 
 def expected(outputs):
-    start = np.log(0.3 / 1.2)
-    return 1.5 / (1 + np.exp(-(np.asarray(outputs) + start)))
+    """`1.5 max(0, 1.1 sigmoid(outputs + start) - 0.1)`, and 0.3 at 0."""
+    start = np.log(0.3 / 0.8)
+    sigmoid = 1 / (1 + np.exp(-(np.asarray(outputs) + start)))
+    return 1.5 * np.maximum(1.1 * sigmoid - 0.1, 0)
 
 
 def test_weights_are_a_sigmoid_from_the_start():
@@ -39,6 +41,19 @@ def test_weights_are_a_sigmoid_from_the_start():
     np.testing.assert_allclose(found, expected(2 * LOSSES), rtol=1e-5)
     silent = EXAMPLES._replace(losses=tf.zeros(3))
     np.testing.assert_allclose(made(linear())(silent), 0.3, rtol=1e-5)
+
+
+def test_a_weight_of_0_comes_back():
+    weighting = made(linear())
+    examples = EXAMPLES._replace(losses=tf.fill(3, -2.0))
+    with tf.GradientTape() as tape:
+        weights = weighting(examples)
+    np.testing.assert_array_equal(weights, 0.0)
+    [slope] = tape.gradient(weights, weighting.trainable_variables)
+    # As if nothing were cut, by 1.5 · 1.1 · sigmoid' · loss.
+    sigmoid = 1 / (1 + np.exp(4) * 0.8 / 0.3)
+    each = 1.5 * 1.1 * sigmoid * (1 - sigmoid) * -2.0
+    np.testing.assert_allclose(np.squeeze(slope), 3 * each, rtol=1e-4)
 
 
 def test_a_number_of_ones_own_adds_before_the_sigmoid():
