@@ -52,10 +52,11 @@ def contents(folder):
         for path in folder.rglob("*")
         if path.is_file()
     }
-    if "model.keras" in files:
-        # Layers are numbered through the process, and the file is dated.
-        model = keras.saving.load_model(folder / "model.keras")
-        files["model.keras"] = [w.tobytes() for w in model.get_weights()]
+    for name in files:
+        if name.endswith(".keras"):
+            # A file is dated, and layers are numbered through the process.
+            saved = keras.saving.load_model(folder / name)
+            files[name] = [value.tobytes() for value in saved.get_weights()]
     assert json.loads(files.pop("run.json"))["finished"]
     rows = json.loads(files.pop("results.json"))
     assert all(row.pop("seconds") > 0 for row in rows)
