@@ -62,9 +62,9 @@ class MeanBudget(Weighting):
         """The weights as they are kept: rescaled where they were in a step."""
         return self.weighting.values
 
-    def quality(self, doubted: float | None = None) -> np.ndarray:
-        """As of the weights, doubted below half of the mean."""
-        return self.weighting.quality(doubted or self.mean_weight / 2)
+    def quality(self) -> np.ndarray:
+        """As of the weights."""
+        return self.weighting.quality()
 
     def start(self, initial_weight: float) -> None:
         """As of the weights."""

@@ -110,13 +110,13 @@ class PredictedWeights(Weighting):
         """Every example's weight when it was last seen."""
         return super().values if self.last is None else self.last.values
 
-    def quality(self, doubted: float | None = None) -> np.ndarray:
+    def quality(self) -> np.ndarray:
         """As many are doubted as have low weights: those of high mean loss.
 
         The weights say how many examples do harm, the mean losses which, and
         more surely than a weight that changes from step to step.
         """
-        quality = super().quality(doubted)
+        quality = super().quality()
         if self.mean_losses is None:
             return quality
         means = self.mean_losses.values + 1e-12

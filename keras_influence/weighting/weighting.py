@@ -83,25 +83,18 @@ class Weighting(keras.layers.Layer):
             "`num_unlabeled` as the number of unlabelled examples."
         )
 
-    def quality(self, doubted: float | None = None) -> np.ndarray:
+    def quality(self) -> np.ndarray:
         """How far every example can be believed, shape `(num_examples,)`.
 
-        Args:
-            doubted: float, the weight below which an example is doubted. `None`
-                is half of `max_weight`, or of the mean weight where there is
-                no bound. Defaults to `None`.
-
         Returns:
-            Numpy array of numbers from 0 to 1: below 0.5 it is doubted.
+            Numpy array of numbers from 0 to 1: below 0.5, that is below half
+            of the mean weight, it is doubted.
 
         Raises:
             ValueError: if no weights are kept.
         """
         values = ops.convert_to_numpy(self.values)
-        if doubted is None:
-            highest = getattr(self, "max_weight", None)
-            doubted = float(values.mean() if highest is None else highest) / 2
-        return values / (values + max(doubted, 1e-12))
+        return values / (values + max(float(values.mean()) / 2, 1e-12))
 
     def gradients(self, examples: Examples, hypergradient: tf.Tensor) -> list:
         """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each trainable variable `φ`.

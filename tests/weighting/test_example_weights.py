@@ -63,10 +63,12 @@ def test_weights_are_float32():
         keras.config.set_dtype_policy("float32")
 
 
-def test_doubted_below_half_of_the_highest():
-    quality = ExampleWeights(4, [0.0, 0.9, 1.0, 2.0]).quality()
-    np.testing.assert_allclose(quality, [0, 9 / 19, 1 / 2, 2 / 3])
+def test_doubted_below_half_of_the_mean():
+    quality = ExampleWeights(4, [0.0, 0.4, 0.5, 1.1]).quality()
+    np.testing.assert_allclose(quality, [0, 8 / 13, 2 / 3, 22 / 27])
     unbounded = ExampleWeights(3, [0.0, 1.0, 5.0], max_weight=None)
     np.testing.assert_allclose(unbounded.quality(), [0, 1 / 2, 5 / 6])
+    alike = ExampleWeights(3, 0.1)
+    np.testing.assert_allclose(alike.quality(), 2 / 3, rtol=1e-6)
     nothing = ExampleWeights(3, 0.0, max_weight=None)
     np.testing.assert_array_equal(nothing.quality(), 0)
