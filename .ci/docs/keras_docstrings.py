@@ -18,7 +18,7 @@ def with_sections(docstring: str) -> str:
     def indent(match):
         return f"Examples:\n{textwrap.indent(match[1].rstrip(), '    ')}\n\n"
 
-    return REFERENCE.sub("**Reference.** ", EXAMPLE.sub(indent, docstring))
+    return REFERENCE.sub("**Reference:** ", EXAMPLE.sub(indent, docstring))
 
 
 class KerasDocstrings(griffe.Extension):

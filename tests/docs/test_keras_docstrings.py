@@ -72,5 +72,5 @@ def test_a_named_tuple_has_attributes(objects):
 def test_what_follows_an_example_is_not_in_it():
     text = "A.\n\nExample:\n\n>>> 1\n1\n\nReference: a paper.\n"
     assert load_extension().with_sections(text) == (
-        "A.\n\nExamples:\n    >>> 1\n    1\n\n**Reference.** a paper.\n"
+        "A.\n\nExamples:\n    >>> 1\n    1\n\n**Reference:** a paper.\n"
     )
