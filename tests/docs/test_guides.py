@@ -17,7 +17,7 @@ WITH_CODE = [p for p in PAGES if BLOCK.search((ROOT / p).read_text())]
 # Of their results, tests below.
 QUICK = {
     "README.md": {"epochs=5, steps_per_epoch=200": "steps_per_epoch=60"},
-    "docs/index.md": {"epochs=5, steps_per_epoch=200": "steps_per_epoch=100"},
+    "docs/index.md": {"epochs=5, steps_per_epoch=200": "steps_per_epoch=60"},
     "docs/own_data.md": {"epochs=20": "epochs=8"},
     "docs/after_training.md": {},
     "docs/own_signal.md": {},
