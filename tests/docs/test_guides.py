@@ -81,7 +81,7 @@ def test_links_lead_somewhere(page):
 
 def test_commands_of_applications_exist():
     text = "\n".join((ROOT / page).read_text() for page in PAGES)
-    text = text.replace("\\\n", " ")
+    text = re.sub(r"\s*\\\n\s*", " ", text)
     setting = r" --set [\w.]+=[^\s`…]+"
     commands = re.findall(
         rf"python -m applications (?:run|show) (\w+)((?:{setting})*)", text
