@@ -4,7 +4,8 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup demo test test-all test-lowest coverage lint format clean
+.PHONY: setup demo test test-all test-lowest coverage lint docs format \
+	clean
 
 setup: $(VENV)/installed
 
@@ -49,9 +50,13 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# With the API reference, into site/; `mkdocs serve` shows it as it is written.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(LOWEST) runs build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) runs site build dist *.egg-info

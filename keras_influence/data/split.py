@@ -10,7 +10,13 @@ _GAPS = {"U": ["nan", "<NA>"], "S": [b"nan", b"<NA>"]}
 
 
 class Split(NamedTuple):
-    """Rows of a data set by role, each an ascending `int64` array."""
+    """Rows of a data set by role.
+
+    Attributes:
+        labeled: ascending `int64` array, the rows whose labels are used.
+        validation: likewise, the rows that judge.
+        unlabeled: likewise, the others.
+    """
 
     labeled: np.ndarray
     validation: np.ndarray
