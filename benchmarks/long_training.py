@@ -1,12 +1,14 @@
 """Learned weights where training runs to its end.
 
     python -m benchmarks.long_training --data-dir PATH [--rows FILE]
-        [--only TEXT ...] [--seeds 5] [--json PATH] [--picture PATH]
+        [--only TEXT ...] [--methods TEXT ...] [--short] [--seeds 5]
+        [--json PATH] [--picture PATH]
 
 The tasks of `benchmarks.effect` with given labels, trained on until a constant
 weight has learned the wrong ones by heart; every method trains on all trusted
 labels. Rows are written as soon as they are done, and what is in the file is
-not run again. cleanlab comes with `pip install .[benchmarks]`.
+not run again. With `--short` the trainings are as long as there. cleanlab comes
+with `pip install .[benchmarks]`.
 """
 
 import argparse
@@ -37,18 +39,17 @@ from benchmarks.effect_tasks import SCENARIOS, make
 STEPS = {"fashion_mnist": 8000, "cifar10": 6000, "imdb_reviews": 4000}
 
 
-def long_scenarios(most: int | None = None) -> list:
+def scenarios(short: bool = False) -> list:
     """The scenarios with given labels, with more steps.
 
     Args:
-        most: integer, the number of steps in place of `STEPS`; or `None`.
-            Defaults to `None`.
+        short: boolean, whether they keep the steps of `benchmarks.effect`.
+            Defaults to `False`.
     """
-    return [
-        dataclasses.replace(s, steps=most or STEPS[s.data])
-        for s in SCENARIOS
-        if s.has_given_labels
-    ]
+    found = [s for s in SCENARIOS if s.has_given_labels]
+    if short:
+        return found
+    return [dataclasses.replace(s, steps=STEPS[s.data]) for s in found]
 
 
 def small_weight_network():
@@ -124,11 +125,12 @@ def methods(trainings: Trainings) -> dict:
     }
 
 
-def measure(scenarios, seeds, data_dir, path) -> None:
+def measure(scenarios, chosen, seeds, data_dir, path) -> None:
     """Trains what is not yet in the file, and adds it.
 
     Args:
         scenarios: list of `Scenario`s.
+        chosen: list of strings, parts of the names of methods.
         seeds: iterable of integers.
         data_dir: string, the folder of TensorFlow Datasets, or `None`.
         path: path of the file.
@@ -141,7 +143,8 @@ def measure(scenarios, seeds, data_dir, path) -> None:
             trainings = Trainings(scenario, task, seed)
             for method, train in methods(trainings).items():
                 own = {**key, "method": method}
-                if any(own.items() <= row.items() for row in _plain(path)):
+                done = any(own.items() <= row.items() for row in _plain(path))
+                if done or not any(part in method for part in chosen):
                     continue
                 start = time.process_time()
                 row = {**own, **train()}
@@ -247,25 +250,33 @@ def main():
     parser.add_argument(
         "--only", nargs="*", default=[""], help="parts of names"
     )
-    parser.add_argument("--steps", type=int, help="in place of the long ones")
+    parser.add_argument(
+        "--methods", nargs="*", default=[""], help="parts of names"
+    )
+    parser.add_argument("--short", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--json")
     parser.add_argument("--picture", help="where to save the PNG")
     arguments = parser.parse_args()
-    scenarios = [
-        s
-        for s in long_scenarios(arguments.steps)
-        if any(part in s.name for part in arguments.only)
+    every = scenarios(arguments.short)
+    wanted = [
+        s for s in every if any(part in s.name for part in arguments.only)
     ]
-    if not scenarios:
-        names = "\n".join(s.name for s in long_scenarios())
+    if not wanted:
+        names = "\n".join(s.name for s in every)
         parser.error(f"--only fits none of\n{names}")
     seeds = range(arguments.seeds)
     if not arguments.summary:
-        measure(scenarios, seeds, arguments.data_dir, arguments.rows)
+        measure(
+            wanted,
+            arguments.methods,
+            seeds,
+            arguments.data_dir,
+            arguments.rows,
+        )
     found, tables = [], {}
-    for scenario in scenarios:
+    for scenario in wanted:
         own = [
             row
             for row in load(arguments.rows)
