@@ -156,7 +156,6 @@ class Found:
             first = np.argsort(scores[name])[:wrong]
             rows.append(
                 {
-                    "scenario": self.scenario.name,
                     "method": name,
                     "AUROC": auroc(self.right, scores[name]),
                     "wrong among the first": np.mean(~self.right[first]),
@@ -170,17 +169,16 @@ class Found:
 
 
 def table(rows: list[dict]) -> list[dict]:
-    """Means and spreads over the seeds.
+    """Means and spreads over the seeds, one row a method.
 
     Args:
         rows: list of dictionaries, as `Found.rows` gives them.
     """
     groups = {}
     for row in rows:
-        groups.setdefault((row["scenario"], row["method"]), []).append(row)
+        groups.setdefault(row["method"], []).append(row)
     return [
         {
-            "scenario": scenario,
             "method": method,
             "seeds": len(runs),
             "AUROC": _spread(runs, "AUROC"),
@@ -188,7 +186,7 @@ def table(rows: list[dict]) -> list[dict]:
             "CPU seconds": _spread(runs, "CPU seconds", 0),
             "correlation with ours": _spread(runs, "correlation with ours", 5),
         }
-        for (scenario, method), runs in groups.items()
+        for method, runs in groups.items()
     ]
 
 
@@ -218,15 +216,19 @@ def main():
             settings = ["1", "1", "process_time"]
             peers = Peers(arguments.peers_python, settings)
             stack.enter_context(peers)
-        rows = [
-            row
-            for seed in range(arguments.seeds)
-            for scenario in SCENARIOS
-            for row in Found(
-                scenario, seed, arguments.epochs, arguments.data_dir
-            ).rows(peers)
-        ]
-    harness.report("Who finds wrong labels", table(rows), arguments.json)
+        tables = {}
+        for scenario in SCENARIOS:
+            rows = []
+            for seed in range(arguments.seeds):
+                found = Found(
+                    scenario, seed, arguments.epochs, arguments.data_dir
+                )
+                rows += found.rows(peers)
+            tables[scenario.name] = table(rows)
+            harness.print_table(scenario.name, tables[scenario.name])
+    harness.write_json(
+        arguments.json, tables, seeds=arguments.seeds, epochs=arguments.epochs
+    )
 
 
 if __name__ == "__main__":
