@@ -249,8 +249,11 @@ class Experiment:
         model = self.influence_model()
         batch = next(iter(self.batches(self.views())))["unlabeled"]
         batch = keras.tree.map_structure(lambda x: x[:2], batch)
-        logits = {name: model.network(x) for name, x in batch["views"].items()}
-        model.unlabeled_loss(logits, batch.get("label"))
+        loss, network = model.unlabeled_loss, model.network
+        views, labels = loss.prepare(
+            network, batch["views"], batch.get("label"), step=0
+        )
+        loss({name: network(x) for name, x in views.items()}, labels, step=0)
 
     def _supervised(self, variant, checkpoint):
         task = self.task
