@@ -69,7 +69,8 @@ class FlexMatch(UnlabeledLoss):
                 "with `num_unlabeled`. Received: num_unlabeled=None"
             )
         return {
-            "labels": np.full(num_examples, -1, "int32"),
+            # Floats, which every device can scatter and XLA finds there.
+            "labels": np.full(num_examples, -1, "float32"),
             "status": np.zeros(classes, "float32"),
         }
 
@@ -78,13 +79,12 @@ class FlexMatch(UnlabeledLoss):
         labels = self.state["labels"]
         weak = logits[self.views[0]]
         counts = tf.math.unsorted_segment_sum(
-            ops.ones_like(labels), labels, weak.shape[-1]
+            ops.ones_like(labels), ops.cast(labels, "int32"), weak.shape[-1]
         )
         highest = ops.max(counts)
         if self.warmup:
-            unsure = ops.size(labels) - ops.sum(counts)
+            unsure = ops.sum(ops.cast(labels < 0, "float32"))
             highest = ops.maximum(highest, unsure)
-        counts, highest = (ops.cast(n, "float32") for n in (counts, highest))
         self.state.assign(status=counts / ops.maximum(highest, 1.0))
         sure = ops.max(ops.softmax(weak), -1) >= self.confidence
         before = ops.take(labels, index)

@@ -36,7 +36,8 @@ class LossState(keras.layers.Layer):
             values: dictionary from names to arrays or tensors.
 
         Raises:
-            ValueError: if it is already in use for another network.
+            ValueError: if it is already in use for another network, or has
+                values of other shapes.
         """
         owner = self._network and self._network()
         if owner is not None and owner is not network:
@@ -45,10 +46,17 @@ class LossState(keras.layers.Layer):
                 "model needs a loss of its own. Received: network="
                 f"{network!r}, state of {owner!r}"
             )
-        self._network = None if network is None else weakref.ref(network)
-        self.names = tuple(values)
         if not self.slots:
             self.slots = [self._slot(name, x) for name, x in values.items()]
+        shapes = {k: tuple(getattr(x, "shape", ())) for k, x in values.items()}
+        kept = [tuple(slot.shape) for slot in self.slots]
+        if kept != list(shapes.values()):
+            raise ValueError(
+                "The loss has a state of other shapes: every model needs a "
+                f"loss of its own. Received: {shapes}, kept are {kept}"
+            )
+        self._network = None if network is None else weakref.ref(network)
+        self.names = tuple(values)
 
     def __getitem__(self, name: str) -> tf.Tensor:
         if not self.names:

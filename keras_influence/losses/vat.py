@@ -94,14 +94,16 @@ class VAT(UnlabeledLoss):
     def prepare(self, network, views, labels, step):
         """Adds the adversarial view."""
         x = self._inputs(views)
-        variables = (
-            network.trainable_variables,
-            network.non_trainable_variables,
-        )
 
         def logits(x):
             # The same dropout every time, and no statistics are moved.
-            outputs = stateless_call(network, *variables, x, training=True)
+            outputs = stateless_call(
+                network,
+                network.trainable_variables,
+                network.non_trainable_variables,
+                x,
+                training=True,
+            )
             return ops.cast(outputs, "float32")
 
         seed = ops.stack([self.seed, ops.cast(step, "int32")])

@@ -266,6 +266,10 @@ def test_a_state_belongs_to_one_network():
     first.compile(
         loss=first.loss, unlabeled_loss=loss, validation_set=draw(5, 2)
     )
+    flexmatch = losses.FlexMatch()
+    first = compiled(unlabeled_loss=flexmatch)
+    with pytest.raises(ValueError, match="a state of other shapes"):
+        compiled(first.network, num_unlabeled=30, unlabeled_loss=flexmatch)
 
 
 def test_no_state_yet():
