@@ -98,6 +98,8 @@ DIGITS_METHODS = {
         description="Digits without labels; a mean teacher.",
         weights=DIGITS_FIXMATCH["weights"]
         | {"initial_weight": 5.0, "max_weight": 10.0},
+        # The squared distance is not convex in the logits.
+        influence=DIGITS["influence"] | {"curvature": "outer_product"},
     ),
     "digits_vat": _unlabeled(
         {"name": "VAT", "epsilon": 1.0, "entropy_weight": 0.0, "view": "weak"},

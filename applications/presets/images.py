@@ -178,6 +178,8 @@ MATCHES = {
     | {
         "unlabeled_ratio": (1.0, "B"),
         "weights.initial_weight": (5.0, "B: 50, for the mean of 10 classes"),
+        # The squared distance is not convex in the logits.
+        "influence.curvature": ("outer_product", "A: table A1"),
     },
     "vat": _like_fixmatch(
         "VAT: adversarial changes",

@@ -81,6 +81,7 @@ class MeanTeacher(UnlabeledLoss):
 
     def initial_state(self, network, classes, num_examples):
         """The teacher is the network itself."""
+        assert network is not None  # only by hand can it be
         variables = enumerate(network.trainable_variables)
         return {f"teacher_{i}": variable for i, variable in variables}
 

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.losses.loss_state import LossState
 from keras_influence.representation import representation
 
 
@@ -52,7 +51,7 @@ class UnlabeledLoss:
     views = None
     requires_labels = False
     initial_weight = 1.0
-    state: LossState | None = None
+    state: Any = None
 
     def __call__(self, logits: dict, labels=None, step=None) -> tuple:
         """Checks the arguments, then runs `call` with the same ones."""
