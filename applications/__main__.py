@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from applications import report
-from applications.presets import PRESETS
-from applications.recipe import resolve, sources
+from applications.catalogue import explained, listed
+from applications.recipe import resolve, sources, variant
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -41,14 +40,14 @@ Scale = Annotated[
 
 
 @app.command("list")
-def list_presets() -> None:
-    """The presets and what each is about."""
-    table = Table(box=None)
-    table.add_column("preset", style="bold", no_wrap=True)
-    table.add_column("what it is")
-    for name, recipe in PRESETS.items():
-        table.add_row(name, recipe["description"])
-    console.print(table)
+def list_presets(
+    search: Annotated[
+        str, typer.Option(help="Only those whose name or text has this.")
+    ] = "",
+) -> None:
+    """The presets, by group, and what each is about."""
+    with _plain_errors():
+        console.print(listed(search))
 
 
 @app.command()
@@ -60,17 +59,25 @@ def show(
         bool,
         typer.Option("--cost", help="Measure a step: hours and memory."),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The same for programs.")
+    ] = False,
 ) -> None:
-    """The resolved recipe of a run and its sources, as JSON."""
+    """What a run does, its settings, and where each comes from."""
     recipe = _resolve(name, settings, scale)
-    stated = sources(name, recipe)
-    shown = recipe | ({"sources": stated} if stated else {})
+    stated = sources(name, settings, scale)
+    measured = {}
     if cost:
         from applications.cost import measure
 
         with _plain_errors(Exception):
-            shown["cost"] = measure(recipe)
-    print(json.dumps(shown, indent=2))
+            measured = measure(recipe)
+    if as_json:
+        shown = recipe | {"sources": stated}
+        shown |= {"cost": measured} if cost else {}
+        print(json.dumps(shown, indent=2))
+    else:
+        console.print(explained(name, recipe, stated, measured))
 
 
 @app.command()
@@ -105,7 +112,9 @@ def run(
     recipe = _resolve(name, settings, scale)
     if "data_dir" in recipe["dataset"] and data_dir is not None:
         recipe["dataset"]["data_dir"] = str(data_dir)
-    output = output or pathlib.Path("runs") / name
+    chosen = variant(name, settings)
+    folder = f"{name}_{chosen}" if chosen else name
+    output = output or pathlib.Path("runs") / folder
     with _plain_errors(), _opened(output, recipe, overwrite) as progress:
         rows = progress.rows
         if progress.finished:

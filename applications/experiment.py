@@ -249,8 +249,10 @@ class Experiment:
         model = self.influence_model()
         batch = next(iter(self.batches(self.views())))["unlabeled"]
         batch = keras.tree.map_structure(lambda x: x[:2], batch)
-        logits = {name: model.network(x) for name, x in batch["views"].items()}
-        model.unlabeled_loss(logits, batch.get("label"))
+        loss, network = model.unlabeled_loss, model.network
+        label = batch.get("label")
+        views, label = loss.prepare(network, batch["views"], label, step=0)
+        loss({name: network(x) for name, x in views.items()}, label, step=0)
 
     def _supervised(self, variant, checkpoint):
         task = self.task
@@ -343,10 +345,6 @@ class Experiment:
         """Trains and returns the row of results."""
         print(f"\n{variant}, seed {self.seed}")
         median_epochs = self.recipe.get("median_epochs")
-        validation = {}
-        if median_epochs:
-            validation = {"validation_data": self.task.test}
-            validation["validation_batch_size"] = 500
         if self.recipe["optimizer"].get("use_ema"):
             callbacks = [*callbacks, keras.callbacks.SwapEMAWeights()]
         model.fit(
@@ -360,7 +358,8 @@ class Experiment:
                 checkpoint,
             ],
             shuffle=False,
-            **validation,
+            validation_data=self.task.test if median_epochs else None,
+            validation_batch_size=500,
         )
         row = self._row(variant, getattr(model, "network", model))
         if median_epochs:

@@ -9,7 +9,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
-from applications.presets import PRESETS, SCALES, SOURCES
+from applications.presets import PRESETS, SCALES, SOURCES, VARIANTS
 
 # Where the names inside a recipe are looked up.
 ROOMS = {
@@ -34,6 +34,9 @@ NO_CHOICE = {
     *("Solution", "Influence", "InfluenceModel", "influence_scores", "preset"),
 }
 
+# Where values come from that state nothing else.
+HERE = "this project"
+
 # Components that `--set NAME=none` takes away.
 OPTIONAL = ("weight_network",)
 
@@ -45,7 +48,8 @@ def resolve(
 
     Args:
         name: str, the name of a preset.
-        settings: `"key=value"` strings, applied in order. A key is a path with
+        settings: `"key=value"` strings, applied in order; `"variant=NAME"`,
+            for presets that have variants, before them. A key is a path with
             dots, such as `"optimizer.learning_rate"`, or its last part where
             only one path ends that way. The value takes the type of the
             default. A whole component may be replaced by another's name, as
@@ -62,17 +66,83 @@ def resolve(
     Raises:
         ValueError: for an unknown name or key, or a value of a wrong type.
     """
-    recipe = copy.deepcopy(PRESETS[known(name, PRESETS, "preset")])
+    *_, (_, recipe) = _stages(name, settings, scale)
+    return recipe
+
+
+def sources(
+    name: str, settings: Sequence[str] = (), scale: str | None = None
+) -> dict[str, str]:
+    """Where each value of a resolved recipe comes from, by its path.
+
+    Args:
+        name: str, as of `resolve`.
+        settings: as of `resolve`. Defaults to `()`.
+        scale: as of `resolve`. Defaults to `None`.
+    """
+    found, before = {}, {}
+    for stated, recipe in _stages(name, settings, scale):
+        now = {k: v for k, v in paths(recipe) if not isinstance(v, dict)}
+        found |= {
+            path: stated if isinstance(stated, str) else stated.get(path, HERE)
+            for path, value in now.items()
+            if path not in before or value != before[path]
+        }
+        before = now
+    return {path: found[path] for path in before}
+
+
+def variant(name: str, settings: Sequence[str] = ()) -> str | None:
+    """The variant that settings ask for, or `None` for the default.
+
+    Args:
+        name: str, the name of a preset.
+        settings: as of `resolve`. Defaults to `()`.
+    """
+    asked = [
+        value.strip()
+        for key, _, value in (setting.partition("=") for setting in settings)
+        if key.strip() == "variant" and name in VARIANTS
+    ]
+    return known(asked[-1], VARIANTS[name], "variant") if asked else None
+
+
+def _stages(name, settings, scale):
+    """A recipe as it is put together, each time with its values' sources."""
+    recipe = copy.deepcopy(PRESETS[_known_preset(name)])
+    yield SOURCES.get(name, {}), recipe
+    recipe = copy.deepcopy(recipe)
+    chosen = variant(name, settings)
+    changes = VARIANTS[name][chosen] if chosen else {}
+    for path, (value, _) in changes.items():
+        _replace(recipe, path, value)
+    yield {path: source for path, (_, source) in changes.items()}, recipe
+    recipe = copy.deepcopy(recipe)
     if scale is not None:
-        changes = SCALES[known(scale, SCALES, "scale")].get(name, {})
-        for path, value in changes.items():
-            _replace(recipe, path, value)
+        scaled = SCALES[known(scale, SCALES, "scale")].get(name, {})
+        for path, value in scaled.items():
+            # Which trainings there are is the variant's to say.
+            if path != "variants" or path not in changes:
+                _replace(recipe, path, value)
+    yield f"--scale {scale}", recipe
+    recipe = copy.deepcopy(recipe)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"`--set` takes key=value. Received: {setting!r}.")
-        _set(recipe, key.strip(), value.strip())
-    return recipe
+        if key.strip() != "variant" or name not in VARIANTS:
+            _set(recipe, key.strip(), value.strip())
+    yield "--set", recipe
+
+
+def _known_preset(name):
+    """The name; else how what once had it is spelled now."""
+    stem, _, last = name.rpartition("_")
+    if name not in PRESETS and last in VARIANTS.get(stem, ()):
+        raise ValueError(f"{name!r} is `{stem} --set variant={last}` now.")
+    if name not in PRESETS and stem in SCALES.get(last, ()):
+        raise ValueError(f"{name!r} is `{stem} --scale {last}` now.")
+    return known(name, PRESETS, "preset")
 
 
 def check(recipe: dict) -> None:
@@ -104,27 +174,6 @@ def check(recipe: dict) -> None:
             raise ValueError(
                 f"`{name}` must name each one once. Received: {values}."
             )
-
-
-def sources(name: str, recipe: dict) -> dict[str, str]:
-    """Where each value of a resolved recipe comes from, by its path.
-
-    Args:
-        name: str, the name of the preset.
-        recipe: dict, as `resolve` gives it.
-
-    Returns:
-        dict from paths to sources; empty for presets that state none.
-    """
-    stated = SOURCES.get(name)
-    if not stated:
-        return {}
-    before, now = (dict(paths(r)) for r in (PRESETS[name], recipe))
-    return {
-        path: stated.get(path) if value == before.get(path) else "set"
-        for path, value in now.items()
-        if not isinstance(value, dict)
-    }
 
 
 def build(kind: str, component: dict, **offered):

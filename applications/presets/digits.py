@@ -46,7 +46,7 @@ DIGITS = {
 }
 
 DIGITS_FIXMATCH = DIGITS | {
-    "description": "Handwritten digits without labels; two classes foreign.",
+    "description": "Digits without labels, two classes foreign; FixMatch.",
     "dataset": {
         "name": "digits",
         "labeled": 40,
@@ -71,4 +71,39 @@ DIGITS_FIXMATCH = DIGITS | {
     },
     "weights": DIGITS["weights"] | {"initial_weight": 1.0, "inner_steps": 1},
     "unlabeled_loss": {"name": "FixMatch", "confidence": 0.8},
+}
+
+
+def _unlabeled(loss, **changes):
+    """The same digits with another loss."""
+    return DIGITS_FIXMATCH | changes | {"unlabeled_loss": loss}
+
+
+DIGITS_METHODS = {
+    "digits_fixmatch": DIGITS_FIXMATCH,
+    "digits_flexmatch": _unlabeled(
+        {"name": "FlexMatch", "confidence": 0.8, "warmup": True},
+        description="Digits without labels; FlexMatch: thresholds by class.",
+    ),
+    "digits_freematch": _unlabeled(
+        {"name": "FreeMatch", "momentum": 0.99, "fairness_weight": 0.01},
+        description="Digits without labels; FreeMatch: thresholds that adapt.",
+    ),
+    "digits_softmatch": _unlabeled(
+        {"name": "SoftMatch", "momentum": 0.99, "alignment": True},
+        description="Digits without labels; SoftMatch: a soft mask.",
+    ),
+    "digits_mean_teacher": _unlabeled(
+        {"name": "MeanTeacher", "momentum": 0.99, "ramp_up_steps": 200},
+        description="Digits without labels; a mean teacher.",
+        weights=DIGITS_FIXMATCH["weights"]
+        | {"initial_weight": 5.0, "max_weight": 10.0},
+        # The squared distance is not convex in the logits.
+        influence=DIGITS["influence"] | {"curvature": "outer_product"},
+    ),
+    "digits_vat": _unlabeled(
+        {"name": "VAT", "epsilon": 1.0, "entropy_weight": 0.0, "view": "weak"},
+        description="Digits without labels; VAT: adversarial changes.",
+        views={"weak": DIGITS_FIXMATCH["views"]["weak"]},
+    ),
 }

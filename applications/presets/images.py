@@ -1,4 +1,4 @@
-"""UDA and FixMatch on images, and where unlabelled images are unequal.
+"""UDA, FixMatch and others on images, and where unlabelled ones are unequal.
 
 A recipe is put together from tables that say, for the path of each setting,
 its value and where it comes from:
@@ -8,6 +8,7 @@ its value and where it comes from:
     U    UDA's public code
     U19  the same in November 2019, whose settings the appendix quotes
     F    FixMatch's public code
+    B    USB's public code, for the methods that came after
 
 What of S no setting expresses: the last layer's bias is left out, the whole
 batch moves where M-Adam leaves rows without a gradient alone, the gradient is
@@ -15,7 +16,7 @@ that of the strong view's loss without the mask, and validation images pass
 through batch normalisation in training mode.
 """
 
-from applications.presets.tables import as_recipe
+from applications.presets.tables import as_recipe, sources_of
 
 A = "A: section D"
 HERE = "this project"
@@ -63,7 +64,7 @@ SHARED = {
 }
 
 UDA = {
-    "description": ("UDA; {labeled} labels of {source}; {variant}.", HERE),
+    "description": ("UDA; {labeled} labels of {source}.", HERE),
     **SHARED,
     "network.variant": ("uda", "U19"),
     "network.weight_decay": (5e-4, "U19"),
@@ -106,7 +107,7 @@ UDA_250 = {
 }
 
 FIXMATCH = {
-    "description": ("FixMatch; {labeled} labels of {source}; {variant}.", HERE),
+    "description": ("FixMatch; {labeled} labels of {source}.", HERE),
     **SHARED,
     "network.variant": ("fixmatch", "F"),
     "network.weight_decay": (5e-4, "F"),
@@ -128,6 +129,77 @@ FIXMATCH = {
     "unlabeled_loss.confidence": (0.95, "F"),
     "weights.warmup_steps": (0, "none in A"),
     "weights.inner_steps": (512, A),
+}
+
+
+def _like_fixmatch(description, **loss):
+    """FixMatch's recipe with another loss.
+
+    Args:
+        description: str.
+        **loss: the settings of the loss, tuples `(value, source)`.
+    """
+    kept = {
+        path: value
+        for path, value in FIXMATCH.items()
+        if not path.startswith("unlabeled_loss.")
+    }
+    text = f"{description}; {{labeled}} labels of {{source}}."
+    changed = {f"unlabeled_loss.{name}": value for name, value in loss.items()}
+    return kept | {"description": (text, HERE)} | changed
+
+
+MATCHES = {
+    "flexmatch": _like_fixmatch(
+        "FlexMatch: thresholds by class",
+        name=("FlexMatch", HERE),
+        confidence=(0.95, "B"),
+        warmup=(True, "B"),
+    ),
+    "freematch": _like_fixmatch(
+        "FreeMatch: thresholds that adapt",
+        name=("FreeMatch", HERE),
+        momentum=(0.999, "B"),
+        fairness_weight=(0.001, "B: 250 labels"),
+    ),
+    "softmatch": _like_fixmatch(
+        "SoftMatch: a soft mask",
+        name=("SoftMatch", HERE),
+        momentum=(0.999, "B"),
+        deviations=(2.0, "B"),
+        alignment=(True, "B"),
+    ),
+    "mean_teacher": _like_fixmatch(
+        "Mean teacher",
+        name=("MeanTeacher", HERE),
+        momentum=(0.999, "B"),
+        ramp_up_steps=(419_430, "B: 0.4 of all steps"),
+    )
+    | {
+        "unlabeled_ratio": (1.0, "B"),
+        "weights.initial_weight": (5.0, "B: 50, for the mean of 10 classes"),
+        # The squared distance is not convex in the logits.
+        "influence.curvature": ("outer_product", "A: table A1"),
+    },
+    "vat": _like_fixmatch(
+        "VAT: adversarial changes",
+        name=("VAT", HERE),
+        epsilon=(380.0, "B: 6, of pixels with a deviation of 1"),
+        entropy_weight=(0.2, "B: 0.06 beside 0.3"),
+        view=("weak", HERE),
+    )
+    | {
+        "unlabeled_ratio": (1.0, "B"),
+        "weights.initial_weight": (0.3, "B"),
+        # Of the entropy, as with UDA.
+        "influence.curvature": ("outer_product", "A: table A1"),
+    },
+}
+# VAT changes the weak view itself.
+MATCHES["vat"] = {
+    path: value
+    for path, value in MATCHES["vat"].items()
+    if not path.startswith("views.strong.")
 }
 
 AUTHORS = {
@@ -155,7 +227,7 @@ SVHN_UDA = {
 }
 
 MISMATCH = {
-    "description": ("{source}, half of it foreign; {variant}.", HERE),
+    "description": ("FixMatch; {source}, half of it foreign.", HERE),
     "dataset.labeled": (2400, "Oliver et al. 2018: 400 a class"),
     "dataset.unlabeled": (20_000, HERE),
     "dataset.known_classes": ([2, 3, 4, 5, 6, 7], "Oliver et al.: animals"),
@@ -185,6 +257,8 @@ SMALL = {
     "optimizer.ema_momentum": 0.98,
     "schedule.warmup_steps": 25,
     "unlabeled_loss.annealing_steps": 800,
+    "unlabeled_loss.momentum": 0.98,
+    "unlabeled_loss.ramp_up_steps": 200,
     "weights.initial_weight": 1.0,
     "weights.warmup_steps": 100,
     "weights.inner_steps": 10,
@@ -201,13 +275,14 @@ COMPARED = {
 
 def _tables():
     """Every preset as one table."""
-    methods = {"uda": UDA, "fixmatch": FIXMATCH}
+    methods = {"uda": UDA, "fixmatch": FIXMATCH, **MATCHES}
     data = {("uda", "svhn"): SVHN_UDA, ("fixmatch", "svhn"): SVHN}
     sizes = {
         ("uda", "cifar10"): (250, 1000, 4000),
         ("uda", "svhn"): (250, 1000),
         ("fixmatch", "cifar10"): (40, 250, 1000, 4000),
         ("fixmatch", "svhn"): (250, 1000),
+        **{(method, "cifar10"): (250,) for method in MATCHES},
     }
     for (method, source), labels in sizes.items():
         for labeled in labels:
@@ -220,29 +295,24 @@ def _tables():
     yield "fashion_mnist_mismatch", FIXMATCH | MISMATCH | FASHION
 
 
-def _variants():
-    """Every preset, its baseline and what its authors' code does."""
-    for name, table in _tables():
-        yield name, table
-        yield f"{name}_constant", table | CONSTANT
-        if name.startswith("fixmatch"):
-            yield f"{name}_authors", table | AUTHORS
-
-
-def _small(name, recipe):
+def _small(recipe):
     """What the small scale sets in a recipe."""
-    small = SMALL | ({} if name.endswith("_constant") else COMPARED)
-    if recipe["unlabeled_loss"]["confidence"] is not None:
+    small = SMALL | COMPARED
+    if recipe["unlabeled_loss"].get("confidence") is not None:
         # So short a training is seldom sure.
         small |= {"unlabeled_loss.confidence": 0.5}
     if recipe["unlabeled_loss"]["name"] == "UDA":
         small |= {"epochs": 8}
+    if recipe["unlabeled_loss"]["name"] == "MeanTeacher":
+        small |= {"weights.initial_weight": 5.0}
     return small
 
 
-IMAGES = {name: as_recipe(table) for name, table in _variants()}
-SOURCES = {
-    name: {path: source for path, (_, source) in table.items()}
-    for name, table in _variants()
+IMAGES = {name: as_recipe(table) for name, table in _tables()}
+SOURCES = {name: sources_of(table) for name, table in _tables()}
+VARIANTS = {
+    name: {"learned": {}, "constant": CONSTANT}
+    | ({"authors": AUTHORS} if name.startswith("fixmatch") else {})
+    for name in IMAGES
 }
-SMALL_IMAGES = {name: _small(name, recipe) for name, recipe in IMAGES.items()}
+SMALL_IMAGES = {name: _small(recipe) for name, recipe in IMAGES.items()}

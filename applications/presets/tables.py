@@ -14,7 +14,14 @@ def as_recipe(table: dict) -> dict:
         for part in parents:
             node = node.setdefault(part, {})
         node[leaf] = value
-    recipe["description"] = recipe["description"].format(
-        **recipe["dataset"], variant=recipe["variants"][0]
-    )
+    recipe["description"] = recipe["description"].format(**recipe["dataset"])
     return recipe
+
+
+def sources_of(table: dict) -> dict[str, str]:
+    """Where a table's values come from, by path.
+
+    Args:
+        table: dict from paths with dots to tuples `(value, source)`.
+    """
+    return {path: source for path, (_, source) in table.items()}

@@ -10,8 +10,8 @@ with it, so here a seed draws the labelled reviews, evenly over the classes. U's
 strong view is a back-translation, for which `dataset.translations` needs a
 file; without one it is U's other augmentation, TF-IDF word replacement.
 
-`uda_imdb_20_small` fits two cores: a small BERT, of which only the last layers
-are trained, the ends of few reviews, and few steps. They leave U's annealing,
+Its small scale fits two cores: a small BERT, of which only the last layers are
+trained, the ends of few reviews, and few steps. They leave U's annealing,
 which drops a labelled review as soon as the network is a little surer of it
 than chance, no time, so there is none.
 
@@ -24,13 +24,13 @@ alone made its predictions swing. The recipes here have neither, and a run warns
 when its network gives all validation texts the same class.
 """
 
-from applications.presets.tables import as_recipe
+from applications.presets.tables import as_recipe, sources_of
 
 A = "A: section D"
 HERE = "this project"
 
 BASE = {
-    "description": ("UDA with BERT; {labeled} reviews; {variant}.", HERE),
+    "description": ("UDA with BERT; {labeled} reviews.", HERE),
     "dataset.name": ("texts", HERE),
     "dataset.source": ("imdb_reviews", A),
     "dataset.test_source": ("test", "U"),
@@ -92,28 +92,24 @@ CONSTANT = {"variants": (["constant weight"], HERE)}
 
 # Minutes on two cores.
 SMALL = {
-    path: (value, HERE)
-    for path, value in {
-        "description": "UDA with a small BERT; {labeled} reviews; minutes.",
-        # Seen three times, so that what a weight has learned is used.
-        "dataset.unlabeled": 320,
-        "dataset.preset": "minilm",
-        "dataset.sequence_length": 64,
-        "network.pooling": "mean",
-        "network.trained_layers": 2,
-        "epochs": 4,
-        "steps_per_epoch": 30,
-        "unlabeled_ratio": 1.0,
-        "optimizer.learning_rate": 1e-4,
-        "schedule.warmup_steps": 20,
-        "unlabeled_loss.annealing": None,
-        "unlabeled_loss.annealing_steps": None,
-        "weights.warmup_steps": 20,
-        "weights.inner_steps": 1,
-        "weight_optimizer.learning_rate": 0.2,
-        "variants": ["supervised only", "constant weight", "learned weights"],
-        "seeds": [0, 1, 2],
-    }.items()
+    # Seen three times, so that what a weight has learned is used.
+    "dataset.unlabeled": 320,
+    "dataset.preset": "minilm",
+    "dataset.sequence_length": 64,
+    "network.pooling": "mean",
+    "network.trained_layers": 2,
+    "epochs": 4,
+    "steps_per_epoch": 30,
+    "unlabeled_ratio": 1.0,
+    "optimizer.learning_rate": 1e-4,
+    "schedule.warmup_steps": 20,
+    "unlabeled_loss.annealing": None,
+    "unlabeled_loss.annealing_steps": None,
+    "weights.warmup_steps": 20,
+    "weights.inner_steps": 1,
+    "weight_optimizer.learning_rate": 0.2,
+    "variants": ["supervised only", "constant weight", "learned weights"],
+    "seeds": [0, 1, 2],
 }
 
 ANY = {
@@ -124,13 +120,12 @@ ANY = {
 
 TABLES = {
     "uda_imdb_20": BASE,
-    "uda_imdb_20_constant": BASE | CONSTANT,
-    "uda_imdb_20_small": BASE | SMALL,
-    "uda_text": BASE | SMALL | ANY,
+    "uda_text": BASE
+    | {path: (value, HERE) for path, value in SMALL.items()}
+    | ANY,
 }
 
 TEXT = {name: as_recipe(table) for name, table in TABLES.items()}
-SOURCES = {
-    name: {path: source for path, (_, source) in table.items()}
-    for name, table in TABLES.items()
-}
+SOURCES = {name: sources_of(table) for name, table in TABLES.items()}
+VARIANTS = {"uda_imdb_20": {"learned": {}, "constant": CONSTANT}}
+SMALL_TEXT = {"uda_imdb_20": SMALL}

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.layers import Recording, tapped
+from keras_influence.stateless import stateless_call
 
 
 class NetworkState(NamedTuple):
@@ -120,8 +121,8 @@ class StatelessNetwork:
         trainable = list(self.state.trainable)
         for place, value in zip(self.places, parameters, strict=True):
             trainable[place] = value
-        logits, *_ = self.network.stateless_call(
-            trainable, self.state.non_trainable, x, training=self.training
+        logits = stateless_call(
+            self.network, trainable, self.state.non_trainable, x, self.training
         )
         return ops.cast(logits, parameters[0].dtype)
 

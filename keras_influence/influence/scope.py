@@ -74,7 +74,7 @@ class LastLayerScope:
     def _of_outputs(self, term):
         """A term of logits as one of the head's linear outputs."""
         # A head that changes the number of logits has another Hessian.
-        softmax = term.softmax and not isinstance(self.head.layer, BinaryLogits)
+        softmax = not isinstance(self.head.layer, BinaryLogits) and term.softmax
         return dataclasses.replace(
             term,
             loss=lambda outputs: term.loss(self.head.readout(outputs)),

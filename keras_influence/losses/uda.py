@@ -110,11 +110,11 @@ class UDA(UnlabeledLoss):
         """Masked divergence, plus the entropy of the original view."""
         original, augmented = (logits[view] for view in self.views)
         target = ops.stop_gradient(original / (self.temperature or 1.0))
-        losses = _divergence(target, augmented)
+        losses = divergence(target, augmented)
         mask = self._confident(original)
         if not self.entropy_weight:
             return losses, mask
-        losses = mask * losses + self.entropy_weight * _entropy(original)
+        losses = mask * losses + self.entropy_weight * entropy(original)
         return losses, ops.ones_like(mask)
 
     def _confident(self, logits):
@@ -158,12 +158,13 @@ class UDA(UnlabeledLoss):
         }
 
 
-def _divergence(target, logits):
+def divergence(target, logits):
     """`KL(softmax(target) ‖ softmax(logits))` of every example."""
     logs = ops.log_softmax(target)
     return ops.sum(ops.exp(logs) * (logs - ops.log_softmax(logits)), -1)
 
 
-def _entropy(logits):
+def entropy(logits):
+    """The entropy of the prediction of every example."""
     logs = ops.log_softmax(logits)
     return -ops.sum(ops.exp(logs) * logs, -1)

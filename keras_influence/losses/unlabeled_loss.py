@@ -1,6 +1,8 @@
 from collections.abc import Iterable
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -14,11 +16,18 @@ class UnlabeledLoss:
     Subclass it and write `call`. The objective takes the mean over all
     unlabelled examples, masked ones included, of `mask · λ · losses`.
 
+    A loss that keeps something from step to step makes `self.state` a
+    `LossState` and writes `initial_state` and `observe`. One that needs the
+    network, to see other views or targets of its own, writes `prepare`. In
+    every step of training, and nowhere else, an `InfluenceModel` calls
+    `prepare`, the network, `observe` and the loss.
+
     Attributes:
         views: tuple of the names of the views that the loss compares, or
             `None` if it takes whatever views there are.
         requires_labels: bool, whether the examples must come with labels.
         initial_weight: float, where weights start that are given no start.
+        state: a `LossState`, or `None` where nothing is kept.
 
     Raises:
         ValueError: when called, if a view or the labels are missing, or if a
@@ -42,6 +51,7 @@ class UnlabeledLoss:
     views = None
     requires_labels = False
     initial_weight = 1.0
+    state: Any = None
 
     def __call__(self, logits: dict, labels=None, step=None) -> tuple:
         """Checks the arguments, then runs `call` with the same ones."""
@@ -82,13 +92,74 @@ class UnlabeledLoss:
 
         Returns:
             Tuple `(losses, mask)` of float tensors of shape `(batch,)`: the
-            losses before mask and weights, and the mask, 0 or 1. The mask
-            must not depend on the logits differentiably.
+            losses before mask and weights, and the mask, from 0 to 1. The
+            mask must not depend on the logits differentiably.
         """
         raise NotImplementedError(
             f"`{type(self).__name__}` must implement "
             "`call(logits, labels, step)`."
         )
+
+    def start(
+        self,
+        network: keras.Model | None,
+        classes: int,
+        num_examples: int | None,
+    ) -> None:
+        """Makes the state, where there is some; an `InfluenceModel` does.
+
+        Args:
+            network: as of `initial_state`.
+            classes: as of `initial_state`.
+            num_examples: as of `initial_state`.
+        """
+        if self.state is not None:
+            values = self.initial_state(network, classes, num_examples)
+            self.state.start(network, values)
+
+    def initial_state(
+        self,
+        network: keras.Model | None,
+        classes: int,
+        num_examples: int | None,
+    ) -> dict:
+        """What is kept from step to step, as it is before the first.
+
+        Args:
+            network: the built `keras.Model` that is trained.
+            classes: integer, the number of its logits.
+            num_examples: integer, the number of unlabelled examples, or
+                `None` where nothing is kept of single ones.
+
+        Returns:
+            Dictionary from names to arrays or tensors.
+        """
+        return {}
+
+    def prepare(
+        self, network: keras.Model, views: dict, labels: Any, step: Any
+    ) -> tuple[dict, Any]:
+        """The views that the network is to see, and the labels of `call`.
+
+        Args:
+            network: the `keras.Model` that is trained.
+            views: dictionary from names to inputs with a row an example.
+            labels: tensor with the examples' labels, or `None`.
+            step: integer scalar tensor, the training step.
+
+        Returns:
+            Tuple `(views, labels)`, by default as they are. No gradient flows
+            through them.
+        """
+        return views, labels
+
+    def observe(self, logits: dict, index: tf.Tensor) -> None:
+        """Moves the state, before `call` uses it on the same logits.
+
+        Args:
+            logits: dictionary as of `call`, of the examples of all replicas.
+            index: integer tensor with the ids of these examples.
+        """
 
     def softmax_shares(self, views: tuple) -> tuple | None:
         """The share of every view, where the loss is a sum of cross-entropies.
@@ -138,6 +209,23 @@ def softmax_shares(loss: UnlabeledLoss, views: Iterable) -> tuple | bool:
     """`softmax_shares` of a loss, `False` where it says nothing of `call`."""
     own = {"call", "softmax_shares"} <= vars(type(loss)).keys()
     return (own and loss.softmax_shares(tuple(views))) or False
+
+
+def check_momentum(momentum: float) -> None:
+    """Raises unless `momentum` is that of an average."""
+    if not 0 <= momentum < 1:
+        raise ValueError(
+            "`momentum` must be in the range [0, 1). "
+            f"Received: momentum={momentum}"
+        )
+
+
+def check_steps(name: str, steps: int) -> None:
+    """Raises unless an argument is a positive integer."""
+    if not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={steps!r}"
+        )
 
 
 def check_confidence(confidence: float) -> None:

@@ -105,6 +105,7 @@ class InfluenceModel(InfluenceTrainer):
         )
         self.built = network.built
         self._starts_with_the_loss = initial_weight is None and not weighting
+        self.loss_state = None
         self._head = None
         self.validation_draw = 256
         self._validation_set = None
@@ -206,6 +207,7 @@ class InfluenceModel(InfluenceTrainer):
         super().compile(**arguments)
         self.per_example_loss = per_example_loss
         self.unlabeled_loss = unlabeled_loss
+        self.loss_state = unlabeled_loss.state
         self.weight_optimizer = weight_optimizer
         choices.set_bounds(weight_optimizer, self.weighting)
         self.influence = influence
@@ -263,11 +265,15 @@ class InfluenceModel(InfluenceTrainer):
             self._check_labels()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        if self._head is None:
-            return
-        if not self.weighting.built:
-            self.weighting.build((None, self._head.width))
-        self.weight_optimizer.build(self.weighting.trainable_variables)
+        if self._head is not None:
+            self.unlabeled_loss.start(
+                self.network, self._head.classes, self.weighting.num_examples
+            )
+            if not self.weighting.built:
+                self.weighting.build((None, self._head.width))
+        # Here, if it can be, so that there is something to load into.
+        if self.weighting.built:
+            self.weight_optimizer.build(self.weighting.trainable_variables)
 
     def fit(self, x: Any = None, y: Any = None, **kwargs) -> Any:
         """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""

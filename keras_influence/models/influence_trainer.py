@@ -11,6 +11,7 @@ from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.keras_private import (
     loss_tracker,
+    own_statistics,
     reducible,
     symbolic_build,
 )
@@ -85,7 +86,10 @@ class InfluenceTrainer(keras.Model):
             updates: boolean, whether the weights move. Defaults to `False`.
         """
         batch = self._checked(Batch.from_data(data))
-        statistics = Statistics(self.network)
+        statistics = Statistics(
+            [*own_statistics(self.network), *self._loss_variables]
+        )
+        batch = self._prepared(batch)
         again = updates or self.past_steps is not None
         forward = TrainingPass(self.network, [self.head.layer], again)
         with forward:
@@ -135,6 +139,18 @@ class InfluenceTrainer(keras.Model):
         index = self.weighting.assert_in_range(batch.index)
         y = self.per_example_loss.assert_in_range(batch.y, self.head.classes)
         return dataclasses.replace(batch, index=index, y=y)
+
+    def _prepared(self, batch):
+        """The views and labels as the unlabelled loss wants them."""
+        views, label = self.unlabeled_loss.prepare(
+            self.network, batch.views, batch.label, self.optimizer.iterations
+        )
+        return dataclasses.replace(batch, views=views, label=label)
+
+    @property
+    def _loss_variables(self):
+        state = self.unlabeled_loss.state
+        return [] if state is None else state.variables
 
     def _training_loss(self, batch, logits, forward):
         features = None

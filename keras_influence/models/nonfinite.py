@@ -1,10 +1,7 @@
 """Steps whose numbers are not finite: taken back, counted, never learned."""
 
-import keras
 import tensorflow as tf
 from keras import ops
-
-from keras_influence.keras_private import own_statistics
 
 
 def all_finite(loss, gradients: list):
@@ -39,11 +36,11 @@ class Statistics:
     Make it before the pass.
 
     Args:
-        network: the `keras.Model`.
+        variables: list of variables.
     """
 
-    def __init__(self, network: keras.Model):
-        self.variables = own_statistics(network)
+    def __init__(self, variables: list):
+        self.variables = variables
         self.before = [tf.convert_to_tensor(v.value) for v in self.variables]
 
     def restore_unless(self, finite) -> None:

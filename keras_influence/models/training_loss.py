@@ -6,6 +6,7 @@ from keras import ops
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models.batch import Batch
+from keras_influence.replicas import of_all_replicas
 from keras_influence.weighting import Examples, Weighting
 
 
@@ -62,6 +63,9 @@ def training_loss(
     if batch.sample_weight is not None:
         labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
     labeled_losses = loss(batch.y, labeled_logits)
+    if unlabeled_loss.state is not None:
+        *rows, index = of_all_replicas(*views.values(), batch.index)
+        unlabeled_loss.observe(dict(zip(views, rows, strict=True)), index)
     unlabeled_losses, mask = unlabeled_loss(views, batch.label, step)
     # The view that gives pseudo-labels, or the only one.
     view = (unlabeled_loss.views or tuple(views))[0]

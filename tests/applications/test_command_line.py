@@ -3,6 +3,7 @@ import csv
 import gc
 import html
 import json
+import re
 import weakref
 
 import pytest
@@ -22,6 +23,11 @@ from applications.run_state import Lock
 TINY = {
     "digits": ["units=8", "inner_steps=1", "influence=luketina"],
     "digits_fixmatch": ["filters=4", "inner_steps=1", "confidence=0.1"],
+    "digits_flexmatch": ["filters=4", "inner_steps=1"],
+    "digits_freematch": ["filters=4", "inner_steps=1"],
+    "digits_softmatch": ["filters=4", "inner_steps=1"],
+    "digits_mean_teacher": ["filters=4", "inner_steps=1"],
+    "digits_vat": ["filters=4", "inner_steps=1"],
     "fashion_mnist": ["filters=4", "inner_steps=1"],
     "two_moons": ["inner_steps=1", "test=50"],
     "linear": ["inner_steps=1", "test=50"],
@@ -39,20 +45,61 @@ def message(result):
     return " ".join(result.output.replace("│", " ").split())
 
 
-def test_list_names_every_preset():
+def test_list_and_its_search():
     output = invoke("list").output
-    assert all(name in output for name in PRESETS)
+    assert "your own data" in output
+    assert "digits" in output
+    found = invoke("list", "--search", "FLEX").output
+    assert "flexmatch_cifar10_250" in found
+    assert "digits_flexmatch" in found
+    assert "uda" not in found
+    nothing = invoke("list", "--search", "flexmach")
+    assert nothing.exit_code == 2
+    assert "Did you mean" in message(nothing)
 
 
-def test_show_is_the_recipe_as_json():
+def test_show_explains():
     result = invoke("show", "digits", settings=["epochs=3"])
-    assert json.loads(result.output) == {**PRESETS["digits"], "epochs": 3}
+    assert result.output.startswith("digits: Handwritten digits;")
+    assert "which to trust" in result.output
+    assert re.search(r"epochs +3 +--set", result.output)
+    output = invoke("show", "fixmatch_cifar10_250").output
+    assert "learned, constant, authors" in output
+    assert "F: FixMatch's public code" in output
+
+
+def test_show_as_json():
+    result = invoke("show", "digits", "--json", settings=["epochs=3"])
+    shown = json.loads(result.output)
+    found = shown.pop("sources")
+    assert shown == {**PRESETS["digits"], "epochs": 3}
+    assert found["epochs"] == "--set"
+    assert found["batch_size"] == "this project"
+
+
+@pytest.mark.parametrize(
+    ("name", "now"),
+    [
+        ("uda_cifar10_250_constant", "uda_cifar10_250 --set variant=constant"),
+        ("fixmatch_svhn_250_authors", "--set variant=authors"),
+        ("uda_imdb_20_small", "uda_imdb_20 --scale small"),
+    ],
+)
+def test_names_that_are_axes_now(name, now):
+    result = invoke("run", name)
+    assert result.exit_code == 2
+    assert now in message(result)
 
 
 @pytest.mark.parametrize(
     "name",
     [
         *["digits", "linear"],
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in TINY
+            if name.startswith("digits_") and name != "digits_fixmatch"
+        ),
         pytest.param("digits_fixmatch", marks=pytest.mark.slow),
         pytest.param("fashion_mnist", marks=pytest.mark.slow),
         pytest.param("two_moons", marks=pytest.mark.slow),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from applications import cost
 from applications.__main__ import app
 from applications.experiment import Experiment
-from applications.presets.images import IMAGES, SOURCES
+from applications.presets.images import IMAGES, SOURCES, VARIANTS
 from applications.recipe import resolve, sources
 from applications.run_state import RunState
 
@@ -20,6 +20,8 @@ BASES = {
     *(f"uda_cifar10_{n}" for n in (250, 1000, 4000)),
     *(f"fixmatch_cifar10_{n}" for n in (40, 250, 1000, 4000)),
     *(f"{m}_svhn_{n}" for m in ("uda", "fixmatch") for n in (250, 1000)),
+    *(f"{m}_cifar10_250" for m in ("flexmatch", "freematch", "softmatch")),
+    *(f"{m}_cifar10_250" for m in ("mean_teacher", "vat")),
     *("cifar10_mismatch", "fashion_mnist_mismatch"),
 }
 TINY = [
@@ -45,16 +47,30 @@ def without_schedule_warmup(recipe):
 
 
 def test_every_preset_has_its_baseline():
-    fixmatch = {n for n in BASES if n.startswith("fixmatch")}
-    names = BASES | {f"{n}_constant" for n in BASES}
-    assert set(IMAGES) == names | {f"{n}_authors" for n in fixmatch}
+    assert set(IMAGES) == BASES
     for name in BASES:
-        baseline = dict(IMAGES[f"{name}_constant"])
-        assert baseline.pop("variants") == ["constant weight"]
-        ignored = ("variants", "description")
-        assert {k: v for k, v in baseline.items() if k not in ignored} == {
-            k: v for k, v in IMAGES[name].items() if k not in ignored
-        }
+        recipe = dict(IMAGES[name])
+        assert recipe.pop("variants") == ["learned weights"]
+        for scale in (None, "small"):
+            baseline = resolve(name, ["variant=constant"], scale)
+            assert baseline.pop("variants") == ["constant weight"]
+        baseline = resolve(name, [" variant = constant "])
+        baseline.pop("variants")
+        assert baseline == recipe
+        assert resolve(name, ["variant=learned"]) == IMAGES[name]
+
+
+def test_what_the_authors_did():
+    recipe = resolve("fixmatch_cifar10_40", ["max_weight=3", "variant=authors"])
+    # A setting counts whatever the order.
+    assert recipe["weights"]["max_weight"] == 3
+    assert recipe["weights"]["validation_draw"] == 448
+    with pytest.raises(ValueError, match=r"'author'\. Did you mean authors"):
+        resolve("fixmatch_cifar10_40", ["variant=author"])
+    with pytest.raises(ValueError, match="Unknown variant 'authors'"):
+        resolve("uda_cifar10_250", ["variant=authors"])
+    with pytest.raises(ValueError, match="Unknown setting 'variant'"):
+        resolve("digits", ["variant=constant"])
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -63,11 +79,21 @@ def test_every_value_has_a_source(name):
 
 
 def test_sources_of_values_that_were_set():
-    recipe = resolve("fixmatch_cifar10_40", ["batch_size=8"], scale="small")
-    found = sources("fixmatch_cifar10_40", recipe)
-    assert found["batch_size"] == found["network.depth"] == "set"
+    settings = ["batch_size=8", "variant=authors"]
+    found = sources("fixmatch_cifar10_40", settings, "small")
+    assert found["batch_size"] == "--set"
+    assert found["network.depth"] == "--scale small"
+    assert found["weights.max_weight"] == "S"
     assert found["weight_optimizer.learning_rate"] == "A: section D"
-    assert sources("digits", resolve("digits")) == {}
+    assert set(sources("digits").values()) == {"this project"}
+
+
+def test_methods_that_came_after_keep_the_rest():
+    fixmatch = resolve("fixmatch_cifar10_250")
+    for method in ("flexmatch", "freematch", "softmatch"):
+        recipe = resolve(f"{method}_cifar10_250")
+        changed = {k for k in recipe if recipe[k] != fixmatch[k]}
+        assert changed == {"description", "unlabeled_loss"}
 
 
 def test_the_appendix_numbers():
@@ -132,6 +158,9 @@ def svhn_dir(tmp_path, monkeypatch):
     [
         *["fixmatch_cifar10_250", "uda_cifar10_250", "uda_svhn_250"],
         *["fixmatch_svhn_250", "fashion_mnist_mismatch"],
+        *["flexmatch_cifar10_250", "freematch_cifar10_250"],
+        *["softmatch_cifar10_250", "mean_teacher_cifar10_250"],
+        "vat_cifar10_250",
     ],
 )
 def test_run_on_images(name, tmp_path, request):
@@ -153,7 +182,7 @@ def test_run_on_images(name, tmp_path, request):
     assert 0 <= row["test_accuracy"] < 1
     files = {path.name for path in output.iterdir()}
     assert files >= {"weights.csv", "splits.csv", "config.json", "examples.png"}
-    assert ("ct_augment.json" in files) == (not name.startswith("uda"))
+    assert ("ct_augment.json" in files) == (not name.startswith(("uda", "vat")))
 
 
 class Keep(keras.callbacks.Callback):
@@ -203,28 +232,33 @@ def steps():
     draw of the labels and the variants to train take the same step.
     """
     kinds = {}
-    for name, recipe in IMAGES.items():
-        kind = {part: recipe[part] for part in STEP if part in recipe}
-        data = recipe["dataset"]
-        kind["data"] = data["source"], data["known_classes"]
-        kinds.setdefault(json.dumps(kind), name)
+    for name in IMAGES:
+        for variant in VARIANTS[name]:
+            recipe = resolve(name, [f"variant={variant}"])
+            kind = {part: recipe[part] for part in STEP if part in recipe}
+            data = recipe["dataset"]
+            kind["data"] = data["source"], data["known_classes"]
+            kinds.setdefault(json.dumps(kind), f"{name}-{variant}")
     return list(kinds.values())
 
 
 def test_no_kind_of_step_is_forgotten():
     sources = ("uda_cifar10", "uda_svhn", "fixmatch_cifar10", "fixmatch_svhn")
-    authors = ("fixmatch_cifar10_40_authors", "fixmatch_svhn_250_authors")
+    authors = ("fixmatch_cifar10_40-authors", "fixmatch_svhn_250-authors")
+    later = ("flexmatch", "freematch", "softmatch", "mean_teacher", "vat")
+    mismatch = ("cifar10_mismatch", "fashion_mnist")
     kinds = steps()
-    for start in (*sources, *authors, "cifar10_mismatch", "fashion_mnist"):
+    for start in (*sources, *authors, *later, *mismatch):
         assert any(name.startswith(start) for name in kinds)
-    assert {"uda_cifar10_250", "uda_svhn_250"} <= set(kinds)
+    assert {"uda_cifar10_250-learned", "uda_svhn_250-learned"} <= set(kinds)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", steps())
-def test_one_full_size_step(name, tmp_path):
+@pytest.mark.parametrize("step", steps())
+def test_one_full_size_step(step, tmp_path):
     """A plain step and one that updates the weights, on few images."""
-    recipe = without_schedule_warmup(resolve(name))
+    name, _, variant = step.partition("-")
+    recipe = without_schedule_warmup(resolve(name, [f"variant={variant}"]))
     recipe |= {"epochs": 1, "steps_per_epoch": 2}
     recipe["weights"] |= {"warmup_steps": 1, "inner_steps": 1}
     shape = cost.SHAPES.get(recipe["dataset"]["source"], (32, 32, 3))

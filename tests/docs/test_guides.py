@@ -19,6 +19,7 @@ QUICK = {
     "README.md": {"epochs=5, steps_per_epoch=200": "steps_per_epoch=60"},
     "docs/index.md": {"epochs=5, steps_per_epoch=200": "steps_per_epoch=60"},
     "docs/own_data.md": {"epochs=20": "epochs=8"},
+    "docs/losses.md": {"epochs=3, steps_per_epoch=100": "steps_per_epoch=20"},
     "docs/after_training.md": {},
     "docs/own_signal.md": {},
 }
@@ -58,6 +59,12 @@ def test_the_guide_to_own_data_finds_wrong_labels(tmp_path):
     # 28 % by chance.
     assert first.mean() > 0.7
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 24
+
+
+def test_thresholds_rise():
+    names = run_code("docs/losses.md", QUICK["docs/losses.md"])
+    thresholds = names["model"].unlabeled_loss.thresholds.numpy()
+    assert 0 < thresholds.max() <= 0.9
 
 
 def test_scores_after_training_find_wrong_labels():

@@ -171,3 +171,27 @@ def test_the_whole_penalty_counts_unless_told():
         penalty = 0.5 * np.sum(layer.kernel.numpy() ** 2)
         np.testing.assert_allclose(whole - none, penalty, rtol=1e-4)
         np.testing.assert_allclose(half - none, penalty / 2, rtol=1e-4)
+
+
+def test_the_share_of_every_view_is_kept(dropout):
+    """Of FixMatch the strong view alone has a second derivative."""
+    last = scope.LastLayerScope(Head(dropout.layers[-1]), lambda x: x)
+
+    def loss(outputs):
+        weak, strong = outputs[:, 0], outputs[:, 1]
+        targets = keras.ops.argmax(weak, -1)
+        return keras.ops.sparse_categorical_crossentropy(
+            targets, strong, from_logits=True
+        )
+
+    closed, by_differentiation = (
+        last.objective(
+            keras.ops.convert_to_tensor(X),
+            [Term(loss, np.ones(3), softmax)],
+            lambda rows: [keras.ops.stack([rows, rows[::-1]], 1)],
+        )
+        .curvature("hessian")
+        .as_matrix()
+        for softmax in ((0.0, 1.0), False)
+    )
+    np.testing.assert_allclose(closed, by_differentiation, atol=1e-5)

@@ -12,21 +12,35 @@ LOSSES = [
     losses.UDA(temperature=0.5, confidence=0.4, entropy_weight=0.1),
     losses.UDA(annealing="exp", annealing_steps=10),
     losses.GivenLabels(label_smoothing=0.1),
+    losses.FlexMatch(confidence=0.4),
+    losses.FreeMatch(momentum=0.5),
+    losses.SoftMatch(momentum=0.5),
+    losses.MeanTeacher(ramp_up_steps=9),
+    losses.VAT(epsilon=1.0, entropy_weight=0.1),
 ]
 
 
 def arguments(loss, dtype="float32"):
     random = np.random.default_rng(0)
-    views = loss.views or ("weak",)
+    views = loss.views or ("weak", "adversarial")
+    if isinstance(loss, losses.PseudoLabel | losses.GivenLabels):
+        views = loss.views or ("weak",)
     logits = {v: random.normal(size=(6, 3)).astype(dtype) for v in views}
-    return logits, np.array([0, 1, 2, -1, 2, 0]), 3
+    labels = np.array([0, 1, 2, -1, 2, 0])
+    if isinstance(loss, losses.MeanTeacher):
+        labels = np.full((6, 3), 1 / 3)
+    elif loss.state is not None:
+        loss.start(None, 3, 9)
+        loss.observe(logits, np.arange(6))
+    return logits, labels, 3
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_compiled_equals_eager(loss, jit_compile):
     logits, labels, step = arguments(loss)
-    weights = (np.abs(labels), logits[next(iter(logits))], step)
+    labeled = np.array([0, 1, 2, 1, 2, 0])
+    weights = (labeled, logits[next(iter(logits))], step)
     eager = (*loss(logits, labels, step), loss.labeled_weights(*weights))
 
     @tf.function(jit_compile=jit_compile)
@@ -45,7 +59,7 @@ def test_dtype_of_the_logits_is_kept(loss, dtype):
     logits, labels, step = arguments(loss, dtype)
     values, mask = loss(logits, labels, step)
     labeled = next(iter(logits.values()))
-    weights = loss.labeled_weights(abs(labels), labeled, step)
+    weights = loss.labeled_weights(np.zeros(6, int), labeled, step)
     assert [x.dtype.name for x in (values, mask, weights)] == [dtype] * 3
 
 
@@ -78,14 +92,14 @@ def test_logits_need_two_classes(shape):
     "views", ["weak", ("weak",), ("weak", "weak"), ("a", "b", "c"), (0, 1)]
 )
 def test_two_different_views_are_required(views):
-    for loss in (losses.FixMatch, losses.UDA):
+    for loss in (losses.FixMatch, losses.UDA, losses.FreeMatch):
         with pytest.raises(ValueError, match="`views` must name two different"):
             loss(views=views)
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1.1, float("nan")])
 def test_confidence_is_a_probability(confidence):
-    for loss in (losses.PseudoLabel, losses.FixMatch, losses.UDA):
+    for loss in (losses.PseudoLabel, losses.FlexMatch, losses.UDA):
         with pytest.raises(ValueError, match=r"`confidence` must be in"):
             loss(confidence=confidence)
 

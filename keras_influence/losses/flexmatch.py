@@ -1,0 +1,119 @@
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_influence.losses.loss_state import LossState
+from keras_influence.losses.pseudo_label import cross_entropy
+from keras_influence.losses.unlabeled_loss import (
+    UnlabeledLoss,
+    check_confidence,
+    check_pair,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class FlexMatch(UnlabeledLoss):
+    """FixMatch with a threshold for every class, by how well it is learned.
+
+    The learning status of a class counts the unlabelled examples that were
+    surely of it when they were seen last:
+
+        n(c) = Σ_u 1(max p(y | u) ≥ τ) · 1(argmax p(y | u) = c)
+        β(c) = n(c) / max(max_c n(c), N - Σ_c n(c))
+        T(c) = β(c) / (2 - β(c)) · τ
+        l_u  = 1(max q_u ≥ T(argmax q_u)) · H(argmax q_u, p(y | strong view))
+
+    where `q_u` is the prediction for the weak view. The thresholds of a step
+    come from the steps before it. One number is kept for every example.
+
+    Args:
+        confidence: float in [0, 1], `τ`. Defaults to `0.95`.
+        warmup: boolean, whether the examples that were never sure hold the
+            thresholds down, as above; without it `β` is `n / max n`. Defaults
+            to `True`.
+        views: pair of strings, the names of the weakly and the strongly
+            augmented view. Defaults to `("weak", "strong")`.
+
+    Raises:
+        ValueError: if an argument is outside its range, or the model has no
+            `num_unlabeled`.
+
+    Example:
+
+    >>> loss = FlexMatch(confidence=0.9)
+    >>> loss.start(network=None, classes=2, num_examples=3)
+    >>> weak = np.array([[0.0, 4.0], [1.0, 0.0]], "float32")
+    >>> logits = {"weak": weak, "strong": np.zeros_like(weak)}
+    >>> loss.observe(logits, np.array([2, 0]))  # One of three is sure.
+    >>> loss.observe(logits, np.array([2, 0]))
+    >>> np.round(loss.thresholds, 3)
+    array([0. , 0.3], dtype=float32)
+
+    Reference: Zhang et al. (2021), "FlexMatch: Boosting Semi-Supervised
+    Learning with Curriculum Pseudo Labeling", equations 5 to 11.
+    """
+
+    def __init__(self, confidence=0.95, warmup=True, views=("weak", "strong")):
+        check_confidence(confidence)
+        self.confidence = confidence
+        self.warmup = warmup
+        self.views = check_pair(views)
+        self.state = LossState()
+
+    def initial_state(self, network, classes, num_examples):
+        """No example is sure, no class is learned."""
+        if num_examples is None:
+            raise ValueError(
+                "`FlexMatch` keeps a label for every example: make the model "
+                "with `num_unlabeled`. Received: num_unlabeled=None"
+            )
+        return {
+            # Floats, which every device can scatter and XLA finds there.
+            "labels": np.full(num_examples, -1, "float32"),
+            "status": np.zeros(classes, "float32"),
+        }
+
+    def observe(self, logits, index):
+        """Counts the sure examples so far, then keeps the batch's labels."""
+        labels = self.state["labels"]
+        weak = logits[self.views[0]]
+        counts = tf.math.unsorted_segment_sum(
+            ops.ones_like(labels), ops.cast(labels, "int32"), weak.shape[-1]
+        )
+        highest = ops.max(counts)
+        if self.warmup:
+            unsure = ops.sum(ops.cast(labels < 0, "float32"))
+            highest = ops.maximum(highest, unsure)
+        self.state.assign(status=counts / ops.maximum(highest, 1.0))
+        sure = ops.max(ops.softmax(weak), -1) >= self.confidence
+        before = ops.take(labels, index)
+        predicted = ops.cast(ops.argmax(weak, -1), labels.dtype)
+        rows = ops.where(sure, predicted, before)
+        self.state.assign_rows("labels", index, rows)
+
+    @property
+    def thresholds(self) -> tf.Tensor:
+        """`T`, of every class."""
+        status = self.state["status"]
+        return self.confidence * status / (2 - status)
+
+    def call(self, logits, labels=None, step=None):
+        """Cross-entropy of the strong view with the weak view's labels."""
+        weak, strong = (logits[view] for view in self.views)
+        targets = ops.argmax(weak, -1)
+        lowest = ops.cast(ops.take(self.thresholds, targets), weak.dtype)
+        sure = ops.max(ops.softmax(weak), -1) >= lowest
+        return cross_entropy(targets, strong), ops.cast(sure, weak.dtype)
+
+    def softmax_shares(self, views):
+        """All of it from the strong view."""
+        return tuple(float(view == self.views[1]) for view in views)
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {
+            "confidence": self.confidence,
+            "warmup": self.warmup,
+            "views": self.views,
+        }
