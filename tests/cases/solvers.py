@@ -5,12 +5,13 @@ import functools
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_influence.solvers import DenseOperator, Reason
 
 MODES = ("eager", "graph", "xla")
-COMPILED = ("graph", "xla")
+COMPILED = ("graph", pytest.param("xla", marks=pytest.mark.slow))
 
 few_examples = hypothesis.settings(
     max_examples=10, deadline=None, derandomize=True

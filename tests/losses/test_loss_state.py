@@ -1,3 +1,4 @@
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -59,9 +60,15 @@ def build(name, built=network, **arguments):
     return compiled(built(), unlabeled_loss=MADE[name](), **arguments)
 
 
-@pytest.mark.parametrize("name", MADE)
+QUICK = [("flexmatch", "model"), ("mean_teacher", "model")]
+
+
 @pytest.mark.parametrize(
-    "way", ["model", pytest.param("weights", marks=pytest.mark.slow)]
+    ("name", "way"),
+    [
+        pytest.param(*run, marks=[pytest.mark.slow] * (run not in QUICK))
+        for run in itertools.product(MADE, ("model", "weights"))
+    ],
 )
 def test_resumed_training_is_bit_for_bit_the_same(name, way, tmp_path):
     whole, killed = build(name), build(name)

@@ -73,6 +73,7 @@ def test_mixed_precision_is_saved(tmp_path):
     assert_same(state(model), state(copy))
 
 
+@pytest.mark.slow
 def test_weights_are_saved(tmp_path):
     model, copy = compiled(), compiled()
     fit(model, 3)
