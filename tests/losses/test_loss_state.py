@@ -1,4 +1,3 @@
-import itertools
 import pathlib
 import subprocess
 import sys
@@ -66,8 +65,11 @@ QUICK = [("flexmatch", "model"), ("mean_teacher", "model")]
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        pytest.param(*run, marks=[pytest.mark.slow] * (run not in QUICK))
-        for run in itertools.product(MADE, ("model", "weights"))
+        pytest.param(
+            name, way, marks=[pytest.mark.slow] * ((name, way) not in QUICK)
+        )
+        for name in MADE
+        for way in ("model", "weights")
     ],
 )
 def test_resumed_training_is_bit_for_bit_the_same(name, way, tmp_path):
