@@ -13,7 +13,7 @@ SHOWN = {
 class ShortProgress(keras.callbacks.ProgbarLogger):
     """Keras' progress bar in a line of at most 100 columns.
 
-    Skipped updates are shown once there are any.
+    Skipped updates are shown once there are any, in place of another number.
 
     Args:
         tested: bool, whether the accuracy of the test set is shown in place of
@@ -28,14 +28,17 @@ class ShortProgress(keras.callbacks.ProgbarLogger):
     def __init__(self, tested: bool = False):
         super().__init__()
         self.hidden = "accuracy" if tested else "val_accuracy"
+        self.replaced = "weight_mean" if tested else "accuracy"
 
     def short(self, logs: dict) -> dict:
         """The logs that are shown, by the names that they are shown by."""
+        hidden = {self.hidden, "updates_skipped"}
+        if logs.get("updates_skipped"):
+            hidden = {self.hidden, self.replaced}
         return {
             name: logs[key]
             for key, name in SHOWN.items()
-            if key in logs and key != self.hidden
-            if key != "updates_skipped" or logs[key]
+            if key in logs and key not in hidden
         }
 
     def on_train_batch_end(self, batch, logs=None):

@@ -26,17 +26,20 @@ def test_what_is_shown():
     assert bar.short({}) == {}
 
 
+@pytest.mark.parametrize("skipped", [0.0, 512.0])
 @pytest.mark.parametrize("tested", [False, True])
-def test_its_lines_fit_100_columns(capsys, tested):
+def test_its_lines_fit_100_columns(capsys, tested, skipped):
     bar = ShortProgress(tested)
     bar.set_params({"verbose": 1, "epochs": 2, "steps": 1024})
     bar.on_epoch_begin(0)
+    logs = {**LOGS, "loss": 2412.4567, "updates_skipped": skipped}
     for step in range(0, 1024, 200):
-        bar.on_train_batch_end(step, {**LOGS, "loss": 2412.4567})
-    bar.on_epoch_end(0, {**LOGS, "val_accuracy": 0.1234})
+        bar.on_train_batch_end(step, logs)
+    bar.on_epoch_end(0, {**logs, "val_accuracy": 0.1234})
     output = re.sub(r"\x1b\[\d+m|\x08", "", capsys.readouterr().out)
     lines = [line.rstrip() for line in re.split(r"[\r\n]", output)]
-    assert any("weight: 0.1" in line for line in lines)
+    shown = "skipped: 512" if skipped else "weight: 0.1"
+    assert any(shown in line for line in lines)
     assert max(map(len, lines)) < 100
 
 
