@@ -151,6 +151,8 @@ class LastLayerCurvature(Operator):
         self.weights = [term.weights for term in objective.terms]
         self.rows = ops.concatenate([_flat(a) for a in objective.features])
         self._softmax = self._all_softmax()
+        known = self._softmax is not None
+        self.unrolls = known and objective.regularization is None
 
     def matvec(self, vector):
         """`Aᵀ [w_n W_n (a_n V)]`."""
@@ -315,6 +317,7 @@ class _Within(Operator):
         super().__init__(rows.shape[1] * units, whole.dtype)
         self.whole = whole
         self.rows = rows
+        self.unrolls = whole.unrolls
 
     def matvec(self, vector):
         """As the whole's."""

@@ -1,10 +1,21 @@
+from typing import NamedTuple
+
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
-from keras_influence.solvers.operator import norm
+from keras_influence.solvers.operator import (
+    eigh,
+    lanczos,
+    norm,
+)
 from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import Solver, check_positive_integers
+
+# Products that are spent before the damping is found: enough for an estimate
+# of the largest eigenvalue within 0.1 %, no more than any solve takes.
+KRYLOV = 16
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -63,6 +74,18 @@ class ConjugateGradient(Solver):
         self.tolerance = tolerance
         self.preconditioner = preconditioner
 
+    def solve_unit(self, operator, vector) -> tuple:
+        """Without products for the damping alone, where it can be."""
+        if (
+            self.iterations < KRYLOV
+            or self.preconditioner is not None
+            or not self.finds_damping(operator)
+        ):
+            return super().solve_unit(operator, vector)
+        return conjugate_gradient_from_lanczos(
+            operator, self.damping, vector, self.iterations, self.tolerance
+        )
+
     def solve_damped(self, operator, damping, vector) -> tuple:
         """At most `iterations` products."""
         return conjugate_gradient(
@@ -116,14 +139,93 @@ def conjugate_gradient(
         The solution, the `Reason` as an integer scalar tensor, and the
         number of products.
     """
-    rounding = float(np.finfo(operator.dtype).eps)
-    target = (max(tolerance, rounding) * norm(vector)) ** 2
     apply = _at_unit_scale(precondition, vector)
+    start = Progress(
+        x=ops.zeros_like(vector),
+        r=vector,
+        p=apply(vector) if apply else vector,
+        largest=ops.zeros((), operator.dtype),
+        definite=True,
+    )
+    target = _target(operator, vector, tolerance)
+    return _descend(operator, damping, start, iterations, target, apply)
 
-    def unfinished(i, x, r, z, p, rz, rr, largest, definite):
+
+def conjugate_gradient_from_lanczos(
+    operator, share, vector, iterations, tolerance
+) -> tuple:
+    """The same, with a damping that its first products tell.
+
+    These are Lanczos' iteration from the right-hand side, which knows nothing
+    of the damping: its largest Ritz value gives it, and its basis the point
+    and the direction at which conjugate gradient goes on.
+
+    Args:
+        operator: a symmetric `Operator`.
+        share: float, the damping in parts of the largest eigenvalue.
+        vector: as of `conjugate_gradient`.
+        iterations: integer, the most products to spend, not below
+            `KRYLOV`.
+        tolerance: as of `conjugate_gradient`.
+
+    Returns:
+        The damping, and what `conjugate_gradient` returns.
+    """
+    length = norm(vector)
+    start = ops.divide_no_nan(vector, length)
+    found = lanczos(operator, start, KRYLOV)
+    ritz, U = eigh(found.tridiagonal)
+    largest = ops.max(ops.abs(ritz))
+    damped = ritz + share * largest
+    # Galerkin's solution; the direction is conjugate to the whole basis.
+    y = tf.linalg.matvec(U, ops.divide_no_nan(length * U[0], damped))
+    c = tf.linalg.matvec(U, ops.divide_no_nan(U[-1], damped))
+    rest = -found.link * y[-1]
+    coordinates = ops.stack([y, -found.link * rest * c])
+    inside = ops.matmul(coordinates, ops.stack(found.basis))
+    solution, along = tf.unstack(inside)
+    residual = rest * found.following
+    rounding = float(np.finfo(operator.dtype).eps)
+    start = Progress(
+        x=ops.divide_no_nan(solution, found.scale),
+        r=residual,
+        p=residual + along,
+        largest=found.scale * (1 + share) * largest,
+        definite=ops.all(damped >= rounding * largest),
+    )
+    damping = share * found.scale * largest
+    target = _target(operator, vector, tolerance)
+    solution, reason, products = _descend(
+        operator, damping, start, iterations - KRYLOV, target
+    )
+    return damping, solution, reason, KRYLOV + products
+
+
+class Progress(NamedTuple):
+    """Where conjugate gradient has got to.
+
+    Args:
+        x: tensor of shape `(size,)`, the solution so far.
+        r: tensor of shape `(size,)`, the residual.
+        p: tensor of shape `(size,)`, the next direction.
+        largest: scalar tensor, the largest curvature met.
+        definite: boolean scalar tensor, whether all was positive.
+    """
+
+    x: tf.Tensor
+    r: tf.Tensor
+    p: tf.Tensor
+    largest: tf.Tensor
+    definite: tf.Tensor | bool
+
+
+def _descend(operator, damping, start, iterations, target, apply=None):
+    rounding = float(np.finfo(operator.dtype).eps)
+
+    def unfinished(i, p, r, x, rz, rr, largest, definite):
         return (i < iterations) & (rr > target) & definite
 
-    def step(i, x, r, z, p, rz, rr, largest, definite):
+    def step(i, p, r, x, rz, rr, largest, definite):
         product = operator.matvec(p) + damping * p
         curvature = _dot(p, product)
         rayleigh = curvature / _dot(p, p)
@@ -133,26 +235,31 @@ def conjugate_gradient(
         alpha = ops.where(definite, rz / curvature, 0.0)
         x = x + alpha * p
         r = r - alpha * product
-        z = apply(r)
+        z = apply(r) if apply else r
         rr = _dot(r, r)
-        following = rr if precondition is None else _dot(r, z)
+        following = _dot(r, z) if apply else rr
         p = z + ops.divide_no_nan(following, rz) * p
-        return i + 1, x, r, z, p, following, rr, largest, definite
+        return i + 1, p, r, x, following, rr, largest, definite
 
-    z, zero = apply(vector), ops.zeros((), operator.dtype)
-    rr = _dot(vector, vector)
-    state = 0, ops.zeros_like(vector), vector, z, z, _dot(vector, z), rr
-    state = ops.while_loop(unfinished, step, (*state, zero, True))
-    i, x, *_, rr, _, definite = state
+    x, r, p, largest, definite = start
+    rr = _dot(r, r)
+    rz = _dot(r, p) if apply else rr
+    state = 0, p, r, x, rz, rr, largest, definite
+    i, _, _, x, _, rr, _, definite = ops.while_loop(unfinished, step, state)
     reason = reason_if(rr > target, Reason.TOLERANCE_NOT_REACHED)
     reason = reason_if(definite, reason, Reason.NOT_POSITIVE_DEFINITE)
     return x, reason, i
 
 
+def _target(operator, vector, tolerance):
+    rounding = float(np.finfo(operator.dtype).eps)
+    return (max(tolerance, rounding) * norm(vector)) ** 2
+
+
 def _at_unit_scale(precondition, vector):
     """A multiple of the preconditioner whose squares stay in range."""
     if precondition is None:
-        return lambda residual: residual
+        return None
     scale = ops.divide_no_nan(1.0, ops.max(ops.abs(precondition(vector))))
     return lambda residual: scale * precondition(residual)
 

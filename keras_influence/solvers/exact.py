@@ -2,7 +2,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.solvers.conjugate_gradient import conjugate_gradient
+from keras_influence.solvers.conjugate_gradient import (
+    conjugate_gradient,
+    conjugate_gradient_from_lanczos,
+)
 from keras_influence.solvers.operator import DenseOperator
 from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import (
@@ -116,6 +119,36 @@ class Exact(Solver):
             operator = operator.restriction.operator
         return super().absolute_damping(operator)
 
+    def solve_unit(self, operator, vector) -> tuple:
+        """Without products for the damping alone, where it can be."""
+        dense = operator.size <= self.max_dense or operator.inverse(0.0)
+        if dense or not self._bounded:
+            return super().solve_unit(operator, vector)
+        within = operator.restriction
+        if not self.finds_damping(within.operator if within else operator):
+            return super().solve_unit(operator, vector)
+        if within is None:
+            return self._from_lanczos(operator, vector)
+        inside = within.project(vector)
+        damping, solution, *how = self._from_lanczos(within.operator, inside)
+        # Outside there is nothing but damping.
+        outside = (vector - within.expand(inside)) / damping
+        return damping, within.expand(solution) + outside, *how
+
+    def _from_lanczos(self, operator, vector):
+        return conjugate_gradient_from_lanczos(
+            operator, self.damping, vector, 1000, self._tolerance(operator)
+        )
+
+    @property
+    def _bounded(self):
+        """Whether the damping bounds the condition number."""
+        relative = self.relative_to == "largest_eigenvalue"
+        return relative and self.damping * MAX_CONDITION >= 1
+
+    def _tolerance(self, operator):
+        return self.tolerance or TOLERANCES[operator.dtype]
+
     def solve_damped(self, operator, damping, vector) -> tuple:
         """Two triangular solves, or up to 1000 products."""
         inverse = operator.inverse(damping)
@@ -140,17 +173,15 @@ class Exact(Solver):
         return expand(solution) + outside, *how
 
     def _conjugate_gradient(self, operator, damping, vector):
-        bounded = self.relative_to == "largest_eigenvalue"
-        bounded = bounded and self.damping * MAX_CONDITION >= 1
         precondition = None
-        if not bounded and operator.size <= MAX_PRECONDITIONED:
+        if not self._bounded and operator.size <= MAX_PRECONDITIONED:
             precondition = operator.preconditioner(damping)
         return conjugate_gradient(
             operator,
             damping,
             vector,
             iterations=1000,
-            tolerance=self.tolerance or TOLERANCES[operator.dtype],
+            tolerance=self._tolerance(operator),
             precondition=precondition,
         )
 

@@ -29,6 +29,10 @@ class Operator:
     6.0
     """
 
+    # Whether a product is so few operations that loops of known length over
+    # products are written out: then a turn costs half.
+    unrolls = False
+
     def __init__(self, size: int, dtype="float32"):
         self.size = size
         self.dtype = keras.backend.standardize_dtype(dtype)
@@ -149,6 +153,8 @@ class DenseOperator(Operator):
     array([1., 2.])
     """
 
+    unrolls = True
+
     def __init__(self, matrix):
         self.matrix = ops.convert_to_tensor(matrix)
         shape = self.matrix.shape
@@ -200,6 +206,68 @@ def largest_eigenvalue(operator: Operator, products: int = LANCZOS_PRODUCTS):
     """
     start = gaussian((operator.size,), 0, operator.dtype)
     start = start / norm(start)
+    if operator.unrolls:
+        found = lanczos(operator, start, products)
+        tridiagonal, scale = found.tridiagonal, found.scale
+    else:
+        tridiagonal = _lanczos_loop(operator, start, products)
+        scale = ops.max(ops.abs(tridiagonal))
+        tridiagonal = ops.divide_no_nan(tridiagonal, scale)
+    ritz, _ = eigh(tridiagonal)
+    return scale * ops.max(ops.abs(ritz))
+
+
+class Lanczos(NamedTuple):
+    """Lanczos' iteration: `H Q = scale · (Q T + link · following eᵀ)`.
+
+    Args:
+        basis: list of tensors of shape `(size,)`, the columns of `Q`.
+        tridiagonal: tensor, `T`.
+        following: tensor of shape `(size,)`, what would be the next column.
+        link: scalar tensor.
+        scale: scalar tensor.
+    """
+
+    basis: list
+    tridiagonal: tf.Tensor
+    following: tf.Tensor
+    link: tf.Tensor
+    scale: tf.Tensor
+
+
+def lanczos(operator: Operator, start, products: int) -> Lanczos:
+    """Lanczos' iteration, written out.
+
+    Args:
+        operator: an `Operator`.
+        start: tensor of shape `(size,)` and length 1, or zero.
+        products: integer, the number of steps.
+
+    Returns:
+        A `Lanczos`, with zeros from where the space ends.
+    """
+    basis, diagonal, links = [start], [], []
+    rest = operator.matvec(start)
+    # At this scale the squares stay in range.
+    scale = ops.max(ops.abs(rest))
+    down = ops.divide_no_nan(1.0, scale)
+    for step in range(products):
+        q = basis[-1]
+        if step:
+            rest = operator.matvec(q)
+        rest = down * rest
+        if step:
+            rest = rest - links[-1] * basis[-2]
+        diagonal.append(ops.sum(q * rest))
+        rest = rest - diagonal[-1] * q
+        links.append(ops.sqrt(ops.sum(rest * rest)))
+        basis.append(ops.divide_no_nan(rest, links[-1]))
+    following = basis.pop()
+    tridiagonal = _tridiagonal(ops.stack(diagonal), ops.stack(links))
+    return Lanczos(basis, tridiagonal, following, links[-1], scale)
+
+
+def _lanczos_loop(operator, start, products):
     zero = ops.zeros((), operator.dtype)
 
     def step(j, state):
@@ -216,12 +284,15 @@ def largest_eigenvalue(operator: Operator, products: int = LANCZOS_PRODUCTS):
     values = ops.zeros((products,), operator.dtype)
     state = start, ops.zeros_like(start), zero, values, values
     *_, diagonal, links = ops.fori_loop(0, products, step, state)
-    tridiagonal = tf.linalg.diag(diagonal)
-    tridiagonal += tf.linalg.diag(links[:-1], k=1)
-    tridiagonal += tf.linalg.diag(links[:-1], k=-1)
-    scale = ops.max(ops.abs(tridiagonal))
-    ritz, _ = eigh(ops.divide_no_nan(tridiagonal, scale))
-    return scale * ops.max(ops.abs(ritz))
+    return _tridiagonal(diagonal, links)
+
+
+def _tridiagonal(diagonal, links):
+    return (
+        tf.linalg.diag(diagonal)
+        + tf.linalg.diag(links[:-1], k=1)
+        + tf.linalg.diag(links[:-1], k=-1)
+    )
 
 
 def gaussian(shape, number, dtype):

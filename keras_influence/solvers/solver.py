@@ -13,6 +13,8 @@ from keras_influence.solvers.operator import (
 )
 from keras_influence.solvers.reason import Reason, as_reason, reason_if
 
+# Numbers of the vectors that are kept to find a damping on the way: 128 MB.
+MAX_KEPT = 2**25
 RELATIVE = ("largest_eigenvalue", "mean_eigenvalue", None)
 
 
@@ -109,13 +111,10 @@ class Solver:
                 f"Received: vector.shape={tuple(vector.shape)}, "
                 f"operator.size={operator.size}"
             )
-        damping = self.absolute_damping(operator)
         # Solved at unit scale: the squares of a tiny gradient underflow.
         scale = ops.max(ops.abs(vector))
         unit = ops.divide_no_nan(vector, scale)
-        solution, outcome, *products = self.solve_damped(
-            operator, damping, unit
-        )
+        damping, solution, outcome, products = self.solve_unit(operator, unit)
         finite = ops.all(ops.isfinite(solution))
         solution = ops.where(finite, solution, 0.0)
         product = operator.matvec(solution) + damping * solution
@@ -124,8 +123,7 @@ class Solver:
         solution = scale * solution
         finite &= ops.all(ops.isfinite(solution))
         residual = ops.divide_no_nan(error, norm(unit))
-        products = ops.cast(sum(products), "int32")
-        products = products + self._damping_products() + 1
+        products = ops.cast(products, "int32") + 1
         found = Solution(solution, residual, as_reason(outcome), products)
         broken = ~ops.isfinite(error) | (found.valid & ~finite)
         return found._replace(
@@ -143,6 +141,27 @@ class Solver:
             A `Solution` whose parts have a leading axis of length `n`.
         """
         return solve_each(lambda vector: self.solve(operator, vector), vectors)
+
+    def solve_unit(self, operator: Operator, vector) -> tuple:
+        """Finds the damping, and solves with it.
+
+        Args:
+            operator: the symmetric `Operator` `H`.
+            vector: as of `solve_damped`.
+
+        Returns:
+            The damping, and what `solve_damped` returns, with all products.
+        """
+        damping = self.absolute_damping(operator)
+        solution, outcome, *products = self.solve_damped(
+            operator, damping, vector
+        )
+        return (
+            damping,
+            solution,
+            outcome,
+            sum(products) + self._damping_products(),
+        )
 
     def solve_damped(self, operator: Operator, damping, vector) -> tuple:
         """Solves for a right-hand side whose largest entry is 1, or zero.
@@ -175,6 +194,12 @@ class Solver:
     def _damping_products(self):
         largest = self.relative_to == "largest_eigenvalue"
         return LANCZOS_PRODUCTS if self.damping and largest else 0
+
+    def finds_damping(self, operator: Operator) -> bool:
+        """Whether a solve may find the damping in its own first products."""
+        relative = self.relative_to == "largest_eigenvalue" and self.damping
+        kept = LANCZOS_PRODUCTS * operator.size
+        return bool(relative) and operator.unrolls and kept <= MAX_KEPT
 
     def largest_damped_eigenvalue(self, operator: Operator, damping):
         """The largest eigenvalue of `H + damping·I` as a scalar tensor."""

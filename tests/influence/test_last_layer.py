@@ -303,10 +303,11 @@ def test_more_outer_products_than_parameters_are_written_out():
     assert curvature.inverse(0.1) is None
 
 
-def operations(units, features, outer_product=False):
+def operations(units, features, outer_product=False, known=False):
     """How many operations a traced solve has, loops and branches included."""
     parts = [labeled("sparse", 6, features, units)]
-    parts.append(unlabeled(5, 2, features))
+    if not known:
+        parts.append(unlabeled(5, 2, features))
     problem = Problem(dense(features, units, True), parts)
     solver = solvers.Exact(0.01, "largest_eigenvalue")
 
@@ -331,6 +332,12 @@ def operations(units, features, outer_product=False):
 def test_the_graph_does_not_grow(sizes, outer_product):
     small, large = (operations(*size, outer_product) for size in sizes)
     assert abs(large - small) < 20
+    assert large < 1000
+
+
+def test_nor_does_that_of_softmax_whose_loops_are_written_out():
+    small, large = (operations(*s, known=True) for s in [(30, 12), (90, 60)])
+    assert abs(large - small) < 40
     assert large < 1000
 
 

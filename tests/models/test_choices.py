@@ -4,6 +4,10 @@ import pytest
 import tensorflow as tf
 
 import keras_influence as ki
+from keras_influence import solvers
+from keras_influence.influence.last_layer import LastLayerObjective
+from keras_influence.influence.objective import Term
+from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.models import choices
 from tests.cases.models import (
     LOSS,
@@ -190,3 +194,37 @@ def test_updates_count_steps_of_the_network_not_its_batches():
     model = compiled(linear_network(), optimizer=optimizer, inner_steps=3)
     fit(model, 13, callbacks=[See()])
     assert updates == [0] * 5 + [1] * 6 + [2] * 2
+
+
+@pytest.mark.parametrize("confidence", [1.0, 3.0, 8.0])
+@pytest.mark.parametrize("classes", [2, 10, 38])
+def test_default_scores_are_as_good_as_exact_ones(classes, confidence):
+    random = np.random.default_rng(classes)
+    factors = random.normal(size=(32, 64)) / 6
+
+    def rows(n):
+        hidden = random.normal(size=(n, 32)) @ factors
+        return np.maximum(hidden + 0.1 * random.normal(size=hidden.shape), 0)
+
+    def objective(n, weights):
+        logits = features @ kernel
+        noise = random.gumbel(size=logits.shape)
+        y = np.argmax(logits + noise, -1)
+        return LastLayerObjective(
+            [tf.constant(kernel), tf.zeros([classes], "float64")],
+            [tf.constant(features)[:, None]],
+            [Term.of_labels(PerExampleLoss(LOSS), y, tf.constant(weights))],
+        )
+
+    kernel = confidence * random.normal(size=(64, classes)) / 8
+    features = rows(128)
+    inner = objective(128, np.r_[np.full(16, 1 / 16), np.full(112, 1 / 400)])
+    features = rows(256)
+    outer = objective(256, np.full(256, 1 / 256))
+    exact = ki.Influence(
+        solver=solvers.Exact(0.01, "largest_eigenvalue", tolerance=1e-12)
+    )
+    found, expected = (
+        i.scores(inner, outer)[0][0] for i in (choices.influence(None), exact)
+    )
+    assert np.corrcoef(found, expected)[0, 1] > 0.9999

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_influence.solvers import ConjugateGradient, DenseOperator
+from keras_influence.solvers.conjugate_gradient import KRYLOV
 from tests.cases.solvers import (
     MODES,
     damped,
@@ -134,6 +135,62 @@ def test_an_indefinite_preconditioner_is_not_valid():
     operator = Preconditioned(np.eye(2), np.diag([1.0, -1.0]))
     solver = budget(5, preconditioner="kronecker")
     assert not solver.solve(operator, np.array([1.0, 2.0])).valid
+
+
+RELATIVE = {"damping": 0.01, "relative_to": "largest_eigenvalue"}
+
+
+def galerkin(matrix, vector, damping, products):
+    """The solution in a Krylov space, by an orthonormal basis of it."""
+    basis = np.zeros((len(vector), 0))
+    following = vector
+    for _ in range(products):
+        for _ in range(2):
+            following = following - basis @ (basis.T @ following)
+        column = following / np.linalg.norm(following)
+        basis = np.c_[basis, column]
+        following = matrix @ column
+    within = basis.T @ matrix @ basis
+    if damping is None:
+        return np.linalg.eigvalsh(within)[-1]
+    return basis @ np.linalg.solve(damped(within, damping), basis.T @ vector)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("iterations", [KRYLOV, 20])
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_first_products_tell_the_damping(iterations, scale, mode):
+    matrix, vector = rotated(np.geomspace(1e-3, 1, 80)), right_hand_side(80)
+    solver = ConjugateGradient(iterations, 0.0, **RELATIVE)
+    found = solve(solver, scale * matrix, vector, mode)
+    largest = galerkin(matrix, vector, None, KRYLOV)
+    expected = galerkin(matrix, vector, 0.01 * largest, iterations)
+    # XLA's eigendecomposition in float64 is good to about 1e-8.
+    tolerance = 1e-6 if mode == "xla" else 1e-8
+    error = np.linalg.norm(scale * found.vector - expected)
+    assert error < tolerance * np.linalg.norm(expected)
+    assert largest > 0.999
+    assert found.products == iterations + 1
+
+
+@pytest.mark.parametrize("largest", [1.0, 1e3])
+def test_a_basis_that_rounding_spoils_costs_few_products(largest):
+    spectrum = np.r_[largest, np.geomspace(1e-3, 1, 199)]
+    matrix = rotated(spectrum, dtype="float32")
+    vector = right_hand_side(200, dtype="float32")
+    arguments = {"tolerance": 1e-3, "damping": 0.01 * largest}
+    plain = ConjugateGradient(**arguments)
+    arguments |= RELATIVE
+    ours = ConjugateGradient(**arguments)
+    plain, ours = (solve(s, matrix, vector) for s in (plain, ours))
+    assert ours.residual < 1.1e-3
+    assert ours.products <= max(plain.products + 2, KRYLOV + 1)
+
+
+def test_negative_curvature_among_the_first_products():
+    solver = ConjugateGradient(50, **RELATIVE)
+    matrix = rotated(np.r_[-0.5, np.linspace(0.1, 1, 30)])
+    assert not solve(solver, matrix, right_hand_side(31)).valid
 
 
 def test_a_missing_preconditioner_is_refused():

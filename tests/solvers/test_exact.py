@@ -170,6 +170,18 @@ def test_a_looser_tolerance_takes_fewer_products():
     assert loose.products < exact.products
 
 
+def test_the_damping_costs_no_products_of_its_own():
+    matrix = rotated(np.geomspace(0.01, 1, 300))
+    operator = DenseOperator(matrix)
+    vector = right_hand_side(300)
+    found = Exact(0.01, "largest_eigenvalue").solve(operator, vector)
+    given = Exact(0.01).solve(operator, vector)
+    assert found.products <= given.products + 1
+    exact = np.linalg.solve(matrix + 0.01 * np.eye(300), vector)
+    error = np.linalg.norm(found.vector - exact) / np.linalg.norm(exact)
+    assert error < 1e-4
+
+
 @pytest.mark.parametrize("tolerance", [0.0, 1.0, -1e-3])
 def test_a_tolerance_outside_its_range(tolerance):
     with pytest.raises(ValueError, match="`tolerance`"):
