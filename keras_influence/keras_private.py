@@ -80,15 +80,22 @@ def reducible(strategy: tf.distribute.Strategy, logs: dict) -> dict:
     return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
 
 
-def batches_seen(optimizer: keras.optimizers.Optimizer) -> tuple[int, int]:
-    """How often an optimizer was applied, and how many times make a step.
+def batches_seen(optimizer: keras.optimizers.Optimizer) -> int:
+    """How often an optimizer was applied, a number that is read from it.
 
     `iterations` does not count the batches whose gradients it accumulated.
     """
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
-    accumulated = optimizer.gradient_accumulation_steps or 1
-    return int(optimizer._iterations.numpy()), accumulated
+    return int(_inner(optimizer)._iterations.numpy())
+
+
+def accumulation_steps(optimizer: keras.optimizers.Optimizer) -> int:
+    """How many batches make a step of an optimizer."""
+    return _inner(optimizer).gradient_accumulation_steps or 1
+
+
+def _inner(optimizer):
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    return optimizer.inner_optimizer if scaled else optimizer
 
 
 def loss_tracker(model: keras.Model) -> keras.metrics.Mean:

@@ -46,14 +46,16 @@ def test_batches_seen(scaled):
         keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
     )
     whole.build([variable])
-    assert keras_private.batches_seen(whole) == (0, 2)
+    assert keras_private.batches_seen(whole) == 0
+    assert keras_private.accumulation_steps(whole) == 2
     for _ in range(3):
         optimizer.apply([tf.ones(1)], [variable])
-    assert keras_private.batches_seen(whole) == (3, 2)
+    assert keras_private.batches_seen(whole) == 3
     assert int(optimizer.iterations) == 1
     plain = keras.optimizers.SGD()
     plain.build([variable])
-    assert keras_private.batches_seen(plain) == (0, 1)
+    assert keras_private.batches_seen(plain) == 0
+    assert keras_private.accumulation_steps(plain) == 1
 
 
 def test_the_place_of_a_variable():

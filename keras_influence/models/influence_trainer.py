@@ -233,12 +233,21 @@ class InfluenceTrainer(keras.Model):
     def metrics(self) -> list:
         """Keras' own metrics and those of training."""
         own = getattr(self, "training_metrics", None)
-        return [*super().metrics, *(own.metrics.values() if own else ())]
+        return [*super().metrics, *(own.metrics if own else ())]
+
+    def reset_metrics(self) -> None:
+        """As Keras' own: an epoch begins."""
+        super().reset_metrics()
+        self._count_steps_anew()
+
+    def _count_steps_anew(self):
+        if self.train_function is not None:
+            self.train_function.count_anew()
 
     def test_step(self, data: Any) -> dict:
         """As Keras' own, without the metrics of training."""
         logs = super().test_step(data)
-        own = self.training_metrics.metrics
+        own = self.training_metrics.names
         logs = {k: v for k, v in logs.items() if k not in own}
         return reducible(self.distribute_strategy, logs)
 
@@ -256,3 +265,4 @@ class InfluenceTrainer(keras.Model):
         """Loads what `save_own_variables` saved."""
         for i, seed in enumerate(self._seeds()):
             seed.assign(store[str(i)])
+        self._count_steps_anew()

@@ -2,7 +2,10 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import keras
+
 from keras_influence.keras_private import (
+    accumulation_steps,
     batches_seen,
     step_on_data,
     steps_on_iterator,
@@ -37,6 +40,15 @@ class TrainFunction:
             True: step_on_data(model, update, update_by_xla),
         }
 
+        self.count_anew()
+
+    def count_anew(self) -> None:
+        """Asks the optimizer, before the next step, how many there were.
+
+        A read waits for the device; in between, steps are counted here.
+        """
+        self._batches = None
+
     def __call__(self, iterator: Iterator) -> dict:
         """Runs the next `steps_per_execution` steps.
 
@@ -67,7 +79,14 @@ class TrainFunction:
         `inner_steps` counts steps of the network: where the optimizer
         accumulates gradients, the last batch of a step is the one.
         """
-        first, accumulated = batches_seen(self.model.optimizer)
+        optimizer = self.model.optimizer
+        accumulated = accumulation_steps(optimizer)
+        # A step of it that overflows does not count.
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if self._batches is None or scaled:
+            self._batches = batches_seen(optimizer)
+        first = self._batches
+        self._batches += self.steps
         return [
             self.model.schedule.updates(batch // accumulated)
             and (batch + 1) % accumulated == 0

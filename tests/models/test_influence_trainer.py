@@ -83,7 +83,7 @@ def test_a_plain_step_leaves_the_weights_alone(model):
     model.train_step(batch)
     np.testing.assert_allclose(model.example_weights, LAMBDA, rtol=1e-6)
     assert (
-        float(model.training_metrics.metrics["updates_skipped"].result()) == 0
+        float(model.training_metrics.updates.result()["updates_skipped"]) == 0
     )
 
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_influence import keras_private
 from keras_influence.models import train_function
 from keras_influence.models.schedule import Schedule
 from keras_influence.models.train_function import TrainFunction
@@ -65,6 +66,31 @@ def test_accumulated_batches_make_one_step(model):
         run(iterator)
     # Steps 2 and 4 of the network, and there the second batch.
     assert [i for i, updates in model.ran if updates] == [5, 9]
+
+
+def test_the_optimizer_is_asked_once_an_epoch(model, monkeypatch):
+    asked = []
+
+    def batches_seen(optimizer):
+        asked.append(optimizer)
+        return keras_private.batches_seen(optimizer)
+
+    monkeypatch.setattr(train_function, "batches_seen", batches_seen)
+    run, iterator = TrainFunction(model), iter(range(40))
+    for _ in range(5):
+        run(iterator)
+    assert len(asked) == 1
+    model.optimizer._iterations.assign(100)  # a checkpoint was loaded
+    run.count_anew()
+    run(iterator)
+    assert len(asked) == 2
+    assert model.ran[-2:] == [(10, False), (11, True)]  # steps 100 and 101
+    # An overflow is a step that does not count.
+    scaled = keras.optimizers.LossScaleOptimizer(model.optimizer)
+    model.optimizer = scaled
+    run(iterator)
+    run(iterator)
+    assert len(asked) == 4
 
 
 def test_data_that_end(model):

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_influence.models.training_loss import TrainingLoss
-from keras_influence.models.training_metrics import TrainingMetrics
+from keras_influence.models.training_metrics import Tally, TrainingMetrics
 from keras_influence.solvers import Reason
 
 
@@ -21,7 +21,11 @@ def losses(labeled=2.0, unlabeled=4.0):
 
 
 def results(metrics):
-    return {name: float(m.result()) for name, m in metrics.metrics.items()}
+    found = {}
+    for metric in metrics.metrics:
+        found |= {k: float(v) for k, v in metric.result().items()}
+    assert list(found) == metrics.names
+    return found
 
 
 def test_means_over_steps_that_were_finite():
@@ -77,3 +81,12 @@ def test_numbers_that_are_not_finite_can_be_errors():
     metrics.step(losses(), tf.constant(False))
     with pytest.raises(FloatingPointError, match="steps_skipped"):
         metrics.assert_finite()
+
+
+def test_one_variable_holds_them_all():
+    tally = Tally(("a", "b"), ("skipped",), name="tally")
+    assert len(tally.variables) == 1
+    tally.update_state(True, [1.0, 2.0], [1.0])
+    tally.reset_state()
+    found = {name: float(value) for name, value in tally.result().items()}
+    assert found == {"a": 0.0, "b": 0.0, "skipped": 0.0}
