@@ -2,7 +2,8 @@
 
     python -m benchmarks.scaling [--rounds 10] [--large] [--json PATH]
 
-Three tables, in processor time, as others may use the machine:
+In processor time, as others may use the machine, and beside what issue 15
+found at first:
 
 - an update step beside a plain step of the same small network, interleaved in
   one process, and beside a step of stock Keras on as many rows;
@@ -10,6 +11,11 @@ Three tables, in processor time, as others may use the machine:
   the examples labelled, half under a loss that is only known by its
   derivatives. `--large` adds the sizes that take minutes;
 - operations of the traced solve and the seconds of tracing it.
+
+`--dense` prints, in place of these, where writing out and factorising the
+matrix takes as long as the solve without it: the rule of
+`keras_influence/solvers/exact.py`. `--replicas` prints steps on one device and
+on two, of `tf.distribute.MirroredStrategy`.
 """
 
 import argparse
@@ -37,9 +43,24 @@ SMALL = [(10, 64, 128), (2, 64, 128), (4, 64, 128), (38, 64, 128)]
 SOLVES = [*SMALL, (100, 20, 240), (10, 2048, 512), (100, 2048, 512)]
 LARGE = [(1000, 2048, 512), (5000, 2048, 512)]
 TRACES = [(10, 20, 240), (38, 20, 240), (100, 20, 240)]
+# What the same took before: steps in plain ones, milliseconds of a solve by
+# classes, operations and seconds of a trace by classes.
+STEPS_BEFORE = {
+    ("demo", "update"): 9.0,
+    ("demo", "update, no curvature"): 1.3,
+    ("demo", "update, outer product"): 8.7,
+    ("wide", "update"): 127.0,
+    ("many classes", "update"): 211.0,
+}
+SOLVES_BEFORE = {10: 2_100.0, 100: 2_800.0, 1000: 10_000.0, 5000: 237_000.0}
+TRACES_BEFORE = {10: (1_971, None), 38: (None, 8.5), 100: (107_000, 31.0)}
+# For the rule of `solvers.Exact`: classes, sizes and examples.
+DENSE_CLASSES, DENSE_SIZES = (2, 10), (64, 128, 192, 256)
+DENSE_EXAMPLES = (128, 1024, 8192)
 DAMPING = {"damping": 0.01, "relative_to": "largest_eigenvalue"}
 INFLUENCES = {
-    "update": {},
+    "update": None,
+    "update, to 1e-5": {},
     "update, no curvature": {"curvature": None},
     "update, outer product": {"curvature": "outer_product"},
     "update, CG 20": {
@@ -74,11 +95,13 @@ def compile_arguments(jit_compile):
 def train_step(model, batch):
     """A function that takes one step, as `fit` does."""
     model.make_train_function()
-    iterator = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    data = tf.data.Dataset.from_tensors(batch).repeat()
+    strategy = model.distribute_strategy
+    iterator = iter(strategy.experimental_distribute_dataset(data))
     return lambda: model.train_function(iterator)
 
 
-def steps(width, classes, jit_compile):
+def steps(width, classes, jit_compile, chosen_steps=None):
     """One function a method, each of which takes one step."""
     rng = np.random.default_rng(0)
     x, y = examples(rng, LABELED, classes)
@@ -98,12 +121,14 @@ def steps(width, classes, jit_compile):
     choices = {"plain": ({}, 10**9)}
     choices |= {name: (chosen, 1) for name, chosen in INFLUENCES.items()}
     for name, (chosen, inner_steps) in choices.items():
+        if name not in (chosen_steps or choices):
+            continue
         model = ki.InfluenceModel(
             network(width, classes), num_unlabeled=UNLABELED
         )
         model.compile(
             unlabeled_loss=ki.losses.GivenLabels(),
-            influence=ki.Influence(**chosen),
+            influence=None if chosen is None else ki.Influence(**chosen),
             validation_set=examples(rng, 100, classes),
             inner_steps=inner_steps,
             **compile_arguments(jit_compile),
@@ -132,6 +157,9 @@ def step_rows(rounds):
                     "step": step,
                     "median ms": 100 * statistics.median(values),
                     "x plain": relative[step],
+                    "before": None
+                    if jit_compile
+                    else STEPS_BEFORE.get((name, step)),
                 }
                 for step, values in times.items()
             ]
@@ -208,6 +236,9 @@ def solve_rows(sizes, rounds):
                     "examples": size,
                     "solver": name,
                     "median ms": 1000 * statistics.median(times[name]),
+                    "before": SOLVES_BEFORE.get(classes)
+                    if (features, name) == (2048, "default")
+                    else None,
                     "products": int(products),
                     "residual": float(residual),
                     "scores off by": _distance(scores, reference),
@@ -229,6 +260,9 @@ def trace_rows(sizes):
             start = time.process_time()
             traced = tf.function(_bound(solve, solver), autograph=False)
             graph = traced.get_concrete_function(*tensors).graph.as_graph_def()
+            before = (
+                TRACES_BEFORE[classes] if name == "default" else (None,) * 2
+            )
             rows.append(
                 {
                     "classes": classes,
@@ -236,10 +270,74 @@ def trace_rows(sizes):
                     "solver": name,
                     "operations": len(graph.node)
                     + sum(len(f.node_def) for f in graph.library.function),
+                    "before": before[0],
                     "tracing s": time.process_time() - start,
+                    "s before": before[1],
                 }
             )
     return rows
+
+
+def dense_rows(rounds):
+    """Where a factorisation takes as long as products do."""
+    rows = []
+    for classes in DENSE_CLASSES:
+        for size in DENSE_SIZES:
+            for examples in DENSE_EXAMPLES:
+                features = max(size // classes - 1, 1)
+                solve, tensors = problem(classes, features, examples)
+                functions = {}
+                for name, limit in (("dense", 10**6), ("matrix-free", 1)):
+                    solver = ki.solvers.Exact(**DAMPING, max_dense=limit)
+                    traced = tf.function(_bound(solve, solver), autograph=False)
+                    functions[name] = _repeated(_bound(traced, *tensors), 5)
+                times = harness.interleave(
+                    functions, rounds, 1, _processor_seconds
+                )
+                rows.append(
+                    {
+                        "classes": classes,
+                        "parameters": (features + 1) * classes,
+                        "examples": examples,
+                        **{
+                            f"{name} ms": 200 * statistics.median(values)
+                            for name, values in times.items()
+                        },
+                        "dense / matrix-free": harness.ratios(
+                            times, "matrix-free"
+                        )["dense"],
+                    }
+                )
+    return rows
+
+
+def replica_rows(rounds):
+    """Steps of the demo's network, on as many rows on one device or two."""
+    devices = {"1 device": ["CPU:0"], "2 devices": ["CPU:0", "CPU:1"]}
+    functions = {}
+    for name, names in devices.items():
+        strategy = tf.distribute.MirroredStrategy(names)
+        with strategy.scope():
+            functions |= {
+                f"{name}, {step}": function
+                for step, function in steps(
+                    *NETWORKS["demo"], False, ("plain", "update")
+                ).items()
+            }
+    times = harness.interleave(
+        {k: _repeated(f, 10) for k, f in functions.items()},
+        rounds,
+        measure=_processor_seconds,
+    )
+    relative = harness.ratios(times, "1 device, plain")
+    return [
+        {
+            "step": name,
+            "median ms": 100 * statistics.median(values),
+            "x plain": relative[name],
+        }
+        for name, values in times.items()
+    ]
 
 
 def _bound(function, *arguments):
@@ -263,13 +361,16 @@ def _distance(scores, reference):
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
-def main():
-    """Measures, prints the tables and writes the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--large", action="store_true")
-    parser.add_argument("--json", default=None)
-    arguments = parser.parse_args()
+def measured(arguments) -> dict:
+    """The tables that the arguments ask for."""
+    if arguments.dense:
+        return {"A dense solve": dense_rows(arguments.rounds)}
+    if arguments.replicas:
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * 2,
+        )
+        return {"Steps on two devices": replica_rows(arguments.rounds)}
     tables = {
         "Graph of one solve": trace_rows(TRACES),
         "One solve for the last layer": solve_rows(SOLVES, arguments.rounds),
@@ -277,6 +378,19 @@ def main():
     }
     if arguments.large:
         tables["One large solve"] = solve_rows(LARGE, 1)
+    return tables
+
+
+def main():
+    """Measures, prints the tables and writes the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--dense", action="store_true")
+    parser.add_argument("--replicas", action="store_true")
+    parser.add_argument("--json", default=None)
+    arguments = parser.parse_args()
+    tables = measured(arguments)
     for title, rows in tables.items():
         harness.print_table(title, rows)
     harness.write_json(arguments.json, tables, rounds=arguments.rounds)

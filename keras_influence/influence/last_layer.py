@@ -150,6 +150,7 @@ class LastLayerCurvature(Operator):
         self.blocks = list(blocks)
         self.weights = [term.weights for term in objective.terms]
         self.rows = ops.concatenate([_flat(a) for a in objective.features])
+        self.examples = self.rows.shape[0]
         self._softmax = self._all_softmax()
         known = self._softmax is not None
         self.unrolls = known and objective.regularization is None

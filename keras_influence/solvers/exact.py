@@ -14,9 +14,10 @@ from keras_influence.solvers.solver import (
     check_positive_integers,
 )
 
-# The largest size for which writing out and factorising the matrix takes no
-# longer than 50 products: between 200 and 400, `benchmarks/scaling.py`.
-MAX_DENSE = 256
+# What writing out and factorising a matrix may take to be no slower than
+# products: up to this size, and these `examples · size²` multiplications, where
+# the number of examples is known; `python -m benchmarks.scaling --dense`.
+MAX_DENSE, MAX_DENSE_WORK = 256, 2**23
 # Up to here one factorisation for many right-hand sides pays, if they are more
 # than this part of the size.
 MAX_SHARED, SHARED = 4096, 1 / 50
@@ -32,8 +33,9 @@ class Exact(Solver):
 
     How is decided by what it costs, for the same scores to a relative `1e-5`:
 
-    - up to `max_dense` parameters, and where the operator is factorised
-      already: Cholesky, or the operator's own inverse;
+    - up to 256 parameters, if there are few examples (`examples · size²` up
+      to 2²³), and where the operator is factorised already: Cholesky, or the
+      operator's own inverse;
     - a sum of fewer outer products than parameters: Woodbury's identity;
     - else conjugate gradient to `1e-5` of the right-hand side (`1e-10` in
       float64), within the span of the examples where there are fewer of them
@@ -46,7 +48,7 @@ class Exact(Solver):
             `"largest_eigenvalue"`, `"mean_eigenvalue"`, or `None` for an
             absolute value. Defaults to `None`.
         max_dense: integer, the largest size that is written out as a matrix
-            and factorised. Defaults to `256`.
+            and factorised, or `None` for the above. Defaults to `None`.
         tolerance: float, where conjugate gradient stops, in parts of the
             right-hand side. `None` for the above. Defaults to `None`.
 
@@ -63,7 +65,7 @@ class Exact(Solver):
         self,
         damping: float = 1e-3,
         relative_to: str | None = None,
-        max_dense: int = MAX_DENSE,
+        max_dense: int | None = None,
         tolerance: float | None = None,
     ):
         super().__init__(damping, relative_to)
@@ -73,12 +75,13 @@ class Exact(Solver):
                 f"Received: tolerance={tolerance}"
             )
         self.tolerance = tolerance
-        check_positive_integers(max_dense=max_dense)
+        if max_dense is not None:
+            check_positive_integers(max_dense=max_dense)
         self.max_dense = max_dense
 
     def solve(self, operator, vector) -> Solution:
-        """Solves by Cholesky or, above `max_dense`, without the matrix."""
-        if operator.size <= self.max_dense:
+        """Solves by Cholesky or, where it costs less, without the matrix."""
+        if self._writes_out(operator):
             operator = operator.materialize()
         solution = super().solve(operator, vector)
         # A matrix that is singular in rounding can still have a factor.
@@ -92,8 +95,8 @@ class Exact(Solver):
     def solve_all(self, operator, vectors) -> Solution:
         """With one factorisation for all, where that costs less."""
         rows, size = vectors.shape[0], operator.size
-        limit = MAX_SHARED if rows is None or rows >= SHARED * size else 0
-        if size <= max(limit, self.max_dense):
+        many = rows is None or rows >= SHARED * size
+        if (many and size <= MAX_SHARED) or self._writes_out(operator):
             operator = operator.materialize()
         if not isinstance(operator, DenseOperator):
             return super().solve_all(operator, vectors)
@@ -121,7 +124,7 @@ class Exact(Solver):
 
     def solve_unit(self, operator, vector) -> tuple:
         """Without products for the damping alone, where it can be."""
-        dense = operator.size <= self.max_dense or operator.inverse(0.0)
+        dense = self._writes_out(operator) or operator.inverse(0.0)
         if dense or not self._bounded:
             return super().solve_unit(operator, vector)
         within = operator.restriction
@@ -140,6 +143,13 @@ class Exact(Solver):
             operator, self.damping, vector, 1000, self._tolerance(operator)
         )
 
+    def _writes_out(self, operator):
+        """Whether a matrix costs less than products do."""
+        if self.max_dense is not None:
+            return operator.size <= self.max_dense
+        work = (operator.examples or 0) * operator.size**2
+        return operator.size <= MAX_DENSE and work <= MAX_DENSE_WORK
+
     @property
     def _bounded(self):
         """Whether the damping bounds the condition number."""
@@ -154,7 +164,7 @@ class Exact(Solver):
         inverse = operator.inverse(damping)
         if inverse is not None:
             return _checked(inverse(vector))
-        if operator.size > self.max_dense:
+        if not self._writes_out(operator):
             return self._matrix_free(operator, damping, vector)
         identity = ops.eye(operator.size, dtype=operator.dtype)
         # Not `ops.cholesky`, which raises where this one gives NaN.

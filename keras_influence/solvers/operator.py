@@ -32,6 +32,8 @@ class Operator:
     # Whether a product is so few operations that loops of known length over
     # products are written out: then a turn costs half.
     unrolls = False
+    # How many rows of examples it is a sum over, where that is known.
+    examples: int | None = None
 
     def __init__(self, size: int, dtype="float32"):
         self.size = size

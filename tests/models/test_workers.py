@@ -1,42 +1,51 @@
 """Two workers on one machine learn as one process does."""
 
 import json
+import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
 
 import keras
 import numpy as np
+import pytest
 
 import keras_influence as ki
-from tests.cases.models import compiled, draw, fit, quiet_network
+from tests.cases.models import compiled, data, draw, fit, quiet_network
 
+EPOCHS, STEPS = 3, 4
 WORKER = """
 import json, os, sys
-task, ports = int(sys.argv[1]), sys.argv[2:]
+task, what, *ports = int(sys.argv[1]), sys.argv[2], *sys.argv[3:]
 os.environ["TF_CONFIG"] = json.dumps({
     "cluster": {"worker": [f"localhost:{port}" for port in ports]},
     "task": {"type": "worker", "index": task}})
 import numpy as np, tensorflow as tf
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
-from tests.models.test_workers import learn
+from tests.models import test_workers as work
 with strategy.scope():
-    results = learn()
+    results = eval(what, vars(work) | {"task": task})
 print(json.dumps(results))
 """
 
 
-def learn():
-    """What a training ends with, the same whoever takes part in it."""
+def made():
+    """A model, the same whoever takes part in its training."""
     keras.utils.set_random_seed(0)
-    model = compiled(
+    return compiled(
         quiet_network(),
         initial_weight=0.5,
         optimizer=keras.optimizers.SGD(0.1, momentum=0.9),
         weight_optimizer=ki.optimizers.MAdam(0.05),
         metrics=["accuracy"],
     )
+
+
+def learn():
+    """What a training ends with."""
+    model = made()
     logs = fit(model, 10)
     val = model.evaluate(*draw(8, 5), batch_size=4, verbose=0)
     return {
@@ -58,11 +67,34 @@ def free_ports(count):
     return ports
 
 
-def test_two_workers_learn_as_one_process():
+def learn_from_backup(folder, start_step=0, dies_at=None):
+    """The weights after some epochs, backed up after each."""
+
+    class Die(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            if (self.epoch, batch) == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    model = made()
+    model.fit(
+        data(start_step=start_step),
+        epochs=EPOCHS,
+        steps_per_epoch=STEPS,
+        verbose=0,
+        callbacks=[keras.callbacks.BackupAndRestore(folder), Die()],
+    )
+    return model.example_weights.tolist()
+
+
+def cluster(what):
+    """Two workers that evaluate an expression: their output and errors."""
     ports = free_ports(2)
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(task), *ports],
+            [sys.executable, "-c", WORKER, str(task), what, *ports],
             cwd=pathlib.Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -70,9 +102,12 @@ def test_two_workers_learn_as_one_process():
         )
         for task in range(2)
     ]
+    return workers, [worker.communicate(timeout=300) for worker in workers]
+
+
+def test_two_workers_learn_as_one_process():
     expected = learn()
-    for worker in workers:
-        out, errors = worker.communicate(timeout=240)
+    for worker, (out, errors) in zip(*cluster("learn()"), strict=True):
         assert worker.returncode == 0, errors[-2000:]
         found = json.loads(out.splitlines()[-1])
         for name, value in expected.items():
@@ -80,3 +115,23 @@ def test_two_workers_learn_as_one_process():
                 found[name], value, atol=1e-5, err_msg=name
             )
     assert np.ptp(expected["weights"]) > 0.05
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed(tmp_path):
+    folder = f"{str(tmp_path / 'worker')!r} + str(task)"
+    dies = "(1, 2) if task else None"
+    workers, outputs = cluster(f"learn_from_backup({folder}, 0, {dies})")
+    assert workers[1].returncode == -signal.SIGKILL
+    # The other one ends too, and says who is missing.
+    assert workers[0].returncode > 0
+    assert "task:1" in outputs[0][1]
+    assert "unhealthy" in outputs[0][1]
+    # Started again, they end as if nothing had happened.
+    again = cluster(f"learn_from_backup({folder}, {STEPS})")
+    expected = learn_from_backup(str(tmp_path / "alone"))
+    for worker, (out, errors) in zip(*again, strict=True):
+        assert worker.returncode == 0, errors[-2000:]
+        found = json.loads(out.splitlines()[-1])
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(expected) > 0.05

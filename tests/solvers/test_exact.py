@@ -49,8 +49,9 @@ def test_matrix_free_uses_the_operators_preconditioner():
 class Counting(DenseOperator):
     """Says which of its ways was taken."""
 
-    def __init__(self, size, dtype="float64"):
+    def __init__(self, size, dtype="float64", examples=None):
         super().__init__(rotated(np.linspace(0.5, 1.0, size), dtype=dtype))
+        self.examples = examples
         self.taken = set()
 
     def materialize(self):
@@ -84,6 +85,26 @@ def test_the_way_is_chosen_by_what_it_costs(size, arguments, taken):
     assert operator.taken == taken
     assert solution.reason == Reason.OK
     assert solution.residual < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("size", "examples", "dense"),
+    [
+        (256, 128, True),
+        (256, 129, False),
+        (128, 512, True),
+        (128, 513, False),
+        (16, 2**15, True),
+        (257, 1, False),
+    ],
+)
+def test_many_examples_are_not_written_out(size, examples, dense):
+    operator = Counting(size, examples=examples)
+    Exact().solve(operator, right_hand_side(size))
+    assert ("matrix" in operator.taken) is dense
+    operator = Counting(size, examples=examples)
+    Exact(max_dense=size).solve(operator, right_hand_side(size))
+    assert operator.taken == {"matrix"}
 
 
 def test_above_a_million_parameters_nothing_is_preconditioned():
