@@ -17,7 +17,7 @@ from keras_influence.solvers.solver import (
 # What writing out and factorising a matrix may take to be no slower than
 # products: up to this size, and these `examples · size²` multiplications, where
 # the number of examples is known; `python -m benchmarks.scaling --dense`.
-MAX_DENSE, MAX_DENSE_WORK = 256, 2**23
+MAX_DENSE, MAX_DENSE_WORK = 256, 2**24
 # Up to here one factorisation for many right-hand sides pays, if they are more
 # than this part of the size.
 MAX_SHARED, SHARED = 4096, 1 / 50
@@ -34,7 +34,7 @@ class Exact(Solver):
     How is decided by what it costs, for the same scores to a relative `1e-5`:
 
     - up to 256 parameters, if there are few examples (`examples · size²` up
-      to 2²³), and where the operator is factorised already: Cholesky, or the
+      to 2²⁴), and where the operator is factorised already: Cholesky, or the
       operator's own inverse;
     - a sum of fewer outer products than parameters: Woodbury's identity;
     - else conjugate gradient to `1e-5` of the right-hand side (`1e-10` in

@@ -90,11 +90,11 @@ def test_the_way_is_chosen_by_what_it_costs(size, arguments, taken):
 @pytest.mark.parametrize(
     ("size", "examples", "dense"),
     [
-        (256, 128, True),
-        (256, 129, False),
-        (128, 512, True),
-        (128, 513, False),
-        (16, 2**15, True),
+        (256, 256, True),
+        (256, 257, False),
+        (128, 1024, True),
+        (128, 1025, False),
+        (16, 2**16, True),
         (257, 1, False),
     ],
 )
