@@ -14,8 +14,7 @@ found at first:
 
 `--dense` prints, in place of these, where writing out and factorising the
 matrix takes as long as the solve without it: the rule of
-`keras_influence/solvers/exact.py`. `--replicas` prints steps on one device and
-on two, of `tf.distribute.MirroredStrategy`.
+`keras_influence/solvers/exact.py`.
 """
 
 import argparse
@@ -95,13 +94,11 @@ def compile_arguments(jit_compile):
 def train_step(model, batch):
     """A function that takes one step, as `fit` does."""
     model.make_train_function()
-    data = tf.data.Dataset.from_tensors(batch).repeat()
-    strategy = model.distribute_strategy
-    iterator = iter(strategy.experimental_distribute_dataset(data))
+    iterator = iter(tf.data.Dataset.from_tensors(batch).repeat())
     return lambda: model.train_function(iterator)
 
 
-def steps(width, classes, jit_compile, chosen_steps=None):
+def steps(width, classes, jit_compile):
     """One function a method, each of which takes one step."""
     rng = np.random.default_rng(0)
     x, y = examples(rng, LABELED, classes)
@@ -121,8 +118,6 @@ def steps(width, classes, jit_compile, chosen_steps=None):
     choices = {"plain": ({}, 10**9)}
     choices |= {name: (chosen, 1) for name, chosen in INFLUENCES.items()}
     for name, (chosen, inner_steps) in choices.items():
-        if name not in (chosen_steps or choices):
-            continue
         model = ki.InfluenceModel(
             network(width, classes), num_unlabeled=UNLABELED
         )
@@ -311,35 +306,6 @@ def dense_rows(rounds):
     return rows
 
 
-def replica_rows(rounds):
-    """Steps of the demo's network, on as many rows on one device or two."""
-    devices = {"1 device": ["CPU:0"], "2 devices": ["CPU:0", "CPU:1"]}
-    functions = {}
-    for name, names in devices.items():
-        strategy = tf.distribute.MirroredStrategy(names)
-        with strategy.scope():
-            functions |= {
-                f"{name}, {step}": function
-                for step, function in steps(
-                    *NETWORKS["demo"], False, ("plain", "update")
-                ).items()
-            }
-    times = harness.interleave(
-        {k: _repeated(f, 10) for k, f in functions.items()},
-        rounds,
-        measure=_processor_seconds,
-    )
-    relative = harness.ratios(times, "1 device, plain")
-    return [
-        {
-            "step": name,
-            "median ms": 100 * statistics.median(values),
-            "x plain": relative[name],
-        }
-        for name, values in times.items()
-    ]
-
-
 def _bound(function, *arguments):
     return lambda *rest: function(*arguments, *rest)
 
@@ -365,12 +331,6 @@ def measured(arguments) -> dict:
     """The tables that the arguments ask for."""
     if arguments.dense:
         return {"A dense solve": dense_rows(arguments.rounds)}
-    if arguments.replicas:
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration()] * 2,
-        )
-        return {"Steps on two devices": replica_rows(arguments.rounds)}
     tables = {
         "Graph of one solve": trace_rows(TRACES),
         "One solve for the last layer": solve_rows(SOLVES, arguments.rounds),
@@ -387,7 +347,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--dense", action="store_true")
-    parser.add_argument("--replicas", action="store_true")
     parser.add_argument("--json", default=None)
     arguments = parser.parse_args()
     tables = measured(arguments)

@@ -70,6 +70,17 @@ def test_scaling(tmp_path):
             assert row["residual"] < 2e-5
 
 
+@pytest.mark.slow
+def test_examples(tmp_path):
+    path = tmp_path / "examples.json"
+    run("examples", "--examples", 200_000, "--json", path)
+    (rows,) = json.loads(path.read_text())["tables"].values()
+    few, many, *_, without_tables = [row["file MB"] for row in rows]
+    assert many - few > 2
+    assert without_tables < 1
+    assert all(row["ms a step"] > 0 for row in rows)
+
+
 def test_peers_that_do_not_start_are_an_error():
     with (
         Peers(sys.executable, ["not a number"]) as peers,
