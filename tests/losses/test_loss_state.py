@@ -59,14 +59,14 @@ def build(name, built=network, **arguments):
     return compiled(built(), unlabeled_loss=MADE[name](), **arguments)
 
 
-QUICK = [("flexmatch", "model"), ("mean_teacher", "model")]
+ALWAYS = [("flexmatch", "model"), ("mean_teacher", "model")]
 
 
 @pytest.mark.parametrize(
     ("name", "way"),
     [
         pytest.param(
-            name, way, marks=[pytest.mark.slow] * ((name, way) not in QUICK)
+            name, way, marks=[pytest.mark.slow] * ((name, way) not in ALWAYS)
         )
         for name in MADE
         for way in ("model", "weights")
