@@ -21,7 +21,6 @@ from keras_influence.models.influence_trainer import InfluenceTrainer
 from keras_influence.models.schedule import Schedule
 from keras_influence.models.step_buffer import StepBuffer
 from keras_influence.models.training_metrics import TrainingMetrics
-from keras_influence.models.validation_set import ValidationSet
 from keras_influence.optimizers import RowOptimizer
 from keras_influence.weighting import Weighting, WeightNetwork
 
@@ -235,28 +234,6 @@ class InfluenceModel(InfluenceTrainer):
             self.validation_set = validation_set
         if self.network.built:
             self._prepare(symbolic_inputs(self.network))
-
-    @property
-    def validation_set(self) -> ValidationSet | None:
-        """What the weights are judged by; set it anew after loading."""
-        return self._validation_set
-
-    @validation_set.setter
-    def validation_set(self, data: tuple | list | tf.data.Dataset | None):
-        draw = self.validation_draw
-        self._validation_set = (
-            None if data is None else ValidationSet(data, draw)
-        )
-        # The compiled step holds the set it was traced with.
-        self.train_function = None
-        self._check_labels()
-
-    def _check_labels(self):
-        data, head = self._validation_set, self._head
-        if data is not None and head is not None:
-            self.per_example_loss.check_labels(
-                "validation_set", data.labels, head.classes
-            )
 
     def _prepare(self, inputs):
         """Finds the head and creates the optimizers' variables, once."""

@@ -2,6 +2,7 @@ import dataclasses
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence.forward_pass import TrainingPass
@@ -61,7 +62,30 @@ class InfluenceTrainer(keras.Model):
     influence: Influence | Unrolled
     schedule: Schedule
     on_nonfinite: str
+    validation_draw: int
     training_metrics: TrainingMetrics
+
+    @property
+    def validation_set(self) -> ValidationSet | None:
+        """What the weights are judged by; set it anew after loading."""
+        return self._validation_set
+
+    @validation_set.setter
+    def validation_set(self, data: tuple | list | tf.data.Dataset | None):
+        draw = self.validation_draw
+        self._validation_set = (
+            None if data is None else ValidationSet(data, draw)
+        )
+        # The compiled step holds the set it was traced with.
+        self.train_function = None
+        self._check_labels()
+
+    def _check_labels(self):
+        data, head = self._validation_set, self._head
+        if data is not None and head is not None:
+            self.per_example_loss.check_labels(
+                "validation_set", data.labels, head.classes
+            )
 
     def make_train_function(self, force: bool = False) -> TrainFunction:
         """Two compiled steps, with and without an update of the weights."""
