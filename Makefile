@@ -39,7 +39,7 @@ $(LOWEST)/installed: pyproject.toml .ci/lowest.py | setup
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip
 	$(LOWEST)/bin/python -m pip install --quiet --editable '.[plots]' \
 		--constraint $(LOWEST)/constraints.txt \
-		pytest pytest-xdist hypothesis scipy
+		pytest pytest-xdist hypothesis pandas scipy
 	touch $@
 
 coverage: setup
