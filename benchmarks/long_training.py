@@ -215,19 +215,21 @@ def plot(rows: list, path) -> None:
         path: where to save the PNG.
     """
     names = list(dict.fromkeys(row["scenario"] for row in rows))
-    figure = Figure((6 * len(names), 4), layout="constrained")
+    every = list(dict.fromkeys(row["method"] for row in rows))
+    figure = Figure((6 * len(names) + 2, 4), layout="constrained")
     FigureCanvasAgg(figure)
+    lines = {}
     for k, name in enumerate(names, start=1):
         axes = figure.add_subplot(1, len(names), k)
         own = [row for row in rows if row["scenario"] == name]
+        steps = own[0]["steps"] / 10 * np.arange(1, 11)
         for method in dict.fromkeys(row["method"] for row in own):
             curves = [r["curve"] for r in own if r["method"] == method]
-            steps = own[0]["steps"] / 10 * np.arange(1, 11)
             bold = method == "recommended"
-            axes.plot(
+            [lines[method]] = axes.plot(
                 steps,
                 100 * np.mean(curves, 0),
-                label=method,
+                color="black" if bold else f"C{every.index(method)}",
                 linewidth=3 if bold else 1.5,
                 linestyle="-" if bold else "--",
             )
@@ -235,8 +237,8 @@ def plot(rows: list, path) -> None:
         axes.set_xlabel("steps")
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("test accuracy, %")
-    figure.axes[-1].legend(fontsize=8)
-    figure.savefig(path, dpi=100)
+    figure.legend(lines.values(), lines, loc="outside right center")
+    figure.savefig(path, dpi=80)
 
 
 def main():
