@@ -8,6 +8,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 FILES = {
     "benchmarks/EFFECT.md": "effect.md",
     "benchmarks/effect.png": "effect.png",
+    "benchmarks/long_training.png": "long_training.png",
 }
 
 
