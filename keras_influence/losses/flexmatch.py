@@ -71,26 +71,36 @@ class FlexMatch(UnlabeledLoss):
         return {
             # Floats, which every device can scatter and XLA finds there.
             "labels": np.full(num_examples, -1, "float32"),
+            "counts": np.array([num_examples, *[0] * classes], "int32"),
             "status": np.zeros(classes, "float32"),
         }
 
     def observe(self, logits, index):
-        """Counts the sure examples so far, then keeps the batch's labels."""
-        labels = self.state["labels"]
-        weak = logits[self.views[0]]
-        counts = tf.math.unsorted_segment_sum(
-            ops.ones_like(labels), ops.cast(labels, "int32"), weak.shape[-1]
+        """The status by the sure examples so far; then counts the batch."""
+        counts = self.state["counts"]
+        sure_of = counts[1:]
+        highest = ops.max(counts if self.warmup else sure_of)
+        status = ops.cast(sure_of, "float32") / ops.cast(
+            ops.maximum(highest, 1), "float32"
         )
-        highest = ops.max(counts)
-        if self.warmup:
-            unsure = ops.sum(ops.cast(labels < 0, "float32"))
-            highest = ops.maximum(highest, unsure)
-        self.state.assign(status=counts / ops.maximum(highest, 1.0))
+        self.state.assign(status=status)
+        ids = ops.sort(index)
+        before = self._count(ids)
+        weak = logits[self.views[0]]
         sure = ops.max(ops.softmax(weak), -1) >= self.confidence
-        before = ops.take(labels, index)
-        predicted = ops.cast(ops.argmax(weak, -1), labels.dtype)
-        rows = ops.where(sure, predicted, before)
-        self.state.assign_rows("labels", index, rows)
+        predicted = ops.cast(ops.argmax(weak, -1), "float32")
+        labels = ops.where(sure, predicted, self.state.rows("labels", index))
+        self.state.assign_rows("labels", index, labels)
+        self.state.assign(counts=counts + self._count(ids) - before)
+
+    def _count(self, ids):
+        """How many of these examples are unsure, and surely of each class."""
+        first = ops.concatenate([ids[:1] == ids[:1], ids[1:] != ids[:-1]])
+        places = ops.cast(self.state.rows("labels", ids), "int32") + 1
+        counts = tf.math.unsorted_segment_sum(
+            ops.cast(first, "float32"), places, self.state["counts"].shape[0]
+        )
+        return ops.cast(counts, "int32")
 
     @property
     def thresholds(self) -> tf.Tensor:

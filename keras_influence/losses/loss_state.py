@@ -76,6 +76,15 @@ class LossState(keras.layers.Layer):
             slot = self.slots[self.names.index(name)]
             slot.assign(ops.cast(value, slot.dtype))
 
+    def rows(self, name: str, index: tf.Tensor) -> tf.Tensor:
+        """Some rows of a value; the others are not read.
+
+        Args:
+            name: string.
+            index: integer tensor of shape `(n,)`.
+        """
+        return tf.gather(self.slots[self.names.index(name)].value, index)
+
     def assign_rows(self, name: str, index: tf.Tensor, rows) -> None:
         """Replaces rows of a value.
 

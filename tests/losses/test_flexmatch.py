@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scipy.special
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +50,33 @@ def test_the_published_algorithm(seed, warmup):
         np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(mask, kept)
     np.testing.assert_array_equal(loss.state["labels"], published.kept)
+
+
+def test_an_id_twice_counts_once():
+    loss = FlexMatch(0.0)
+    loss.start(None, CLASSES, EXAMPLES)
+    random = np.random.default_rng(0)
+    for index in ([3, 3, 1], [1, 3, 1], [0, 0, 0]):
+        weak = random.normal(size=(3, CLASSES)).astype("f4")
+        loss.observe({"weak": weak, "strong": weak}, np.array(index))
+        labels = loss.state["labels"].numpy().astype(int)
+        expected = np.bincount(labels + 1, minlength=CLASSES + 1)
+        np.testing.assert_array_equal(loss.state["counts"], expected)
+
+
+def test_a_step_reads_the_rows_of_its_batch_alone():
+    loss = FlexMatch()
+    loss.start(None, CLASSES, 1000)
+    index = tf.constant([5, 7])
+
+    @tf.function(autograph=False)
+    def step(weak):
+        loss.observe({"weak": weak, "strong": weak}, index)
+        return loss({"weak": weak, "strong": weak})
+
+    graph = step.get_concrete_function(tf.zeros((2, CLASSES))).graph
+    outputs = [t for op in graph.get_operations() for t in op.outputs]
+    assert not any(1000 in list(t.shape) for t in outputs if t.shape.rank)
 
 
 def test_a_model_without_a_number_of_examples():

@@ -208,7 +208,7 @@ def test_only_training_moves_it():
     )
     now = state(model)
     kept = [name for name in now if "loss_state" in name]
-    assert len(kept) == 2
+    assert len(kept) == 3
     assert_same({n: before[n] for n in kept}, {n: now[n] for n in kept})
 
 
