@@ -98,7 +98,6 @@ def table(runs: dict) -> list:
         if not by_seed:
             continue
         test = np.array([100 * row["test"] for row in by_seed.values()])
-        spread = test.std(ddof=1) if len(test) > 1 else 0.0
         gains = [
             100 * (row["test"] - runs[CONSTANT][seed]["test"])
             for seed, row in by_seed.items()
@@ -108,7 +107,7 @@ def table(runs: dict) -> list:
             {
                 "method": name,
                 "seeds": len(test),
-                "test, %": f"{test.mean():.1f} ± {spread:.1f}",
+                "test, %": harness.spread(test, 1),
                 "over constant": f"{np.mean(gains):+.1f}" if gains else "-",
                 "AUROC of weight": _mean(by_seed, "AUROC of weight"),
                 "seconds": _mean(by_seed, "seconds"),

@@ -185,12 +185,12 @@ def _by_labeler(scenario, x, y, taught, rest, seed):
 
 def _read_images(name, data_dir):
     """Images at half their size, so that two cores are enough."""
-    return [(_halved(x), y) for x, y in _load(name, data_dir)]
+    return [(_halved(x), y) for x, y in load(name, data_dir)]
 
 
 def _read_text(name, data_dir):
     """Words as TF-IDF features."""
-    (x, y), (x_test, y_test) = _load(name, data_dir)
+    (x, y), (x_test, y_test) = load(name, data_dir)
     words = TfidfVectorizer(max_features=2000, sublinear_tf=True)
     x = words.fit_transform(t.decode() for t in x)
     x_test = words.transform(t.decode() for t in x_test)
@@ -201,7 +201,13 @@ def _read_text(name, data_dir):
     ]
 
 
-def _load(name, data_dir):
+def load(name: str, data_dir: str | None) -> list:
+    """The training and test examples of a TFDS data set, as arrays.
+
+    Args:
+        name: string.
+        data_dir: string, the folder of TensorFlow Datasets, or `None`.
+    """
     return tfds.as_numpy(
         tfds.load(
             name,

@@ -81,6 +81,22 @@ def ratios(times: dict, baseline: str) -> dict:
     }
 
 
+def spread(values, digits: int) -> str:
+    """Mean and standard deviation of some runs, as a table shows them.
+
+    Args:
+        values: sequence of numbers, one a run.
+        digits: integer, how many decimals.
+
+    Example:
+
+    >>> spread([1.0, 2.0], 1)
+    '1.5 ± 0.7'
+    """
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.{digits}f} ± {deviation:.{digits}f}"
+
+
 def report(title: str, rows: list[dict], path: str | None) -> None:
     """Prints rows as a table and writes them, with versions, as JSON.
 

@@ -172,13 +172,13 @@ def table(rows: list) -> list:
         by_method.setdefault(row["method"], []).append(row)
     results = []
     for method, runs in by_method.items():
-        test = np.array([100 * run["test"] for run in runs])
+        test = [100 * run["test"] for run in runs]
         peak = np.mean([100 * max(run["curve"]) for run in runs])
         results.append(
             {
                 "method": method,
                 "seeds": len(test),
-                "test, %": _spread(test, 1),
+                "test, %": harness.spread(test, 1),
                 "peak, %": float(peak),
                 "AUROC of small loss": _mean(runs, "AUROC of small loss"),
                 "AUROC of weight": _mean(runs, "AUROC of weight"),
@@ -200,11 +200,6 @@ def _ratio(runs):
         (run["doubted"], run["harmful"]) for run in runs if "doubted" in run
     ]
     return " / ".join(f"{n:.0f}" for n in np.mean(pairs, 0)) if pairs else None
-
-
-def _spread(values, digits):
-    spread = values.std(ddof=1) if len(values) > 1 else 0.0
-    return f"{values.mean():.{digits}f} ± {spread:.{digits}f}"
 
 
 def plot(rows: list, path) -> None:

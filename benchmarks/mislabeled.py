@@ -192,10 +192,7 @@ def table(rows: list[dict]) -> list[dict]:
 
 def _spread(runs, key, digits=3):
     values = [run[key] for run in runs if key in run]
-    if not values:
-        return None
-    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return f"{np.mean(values):.{digits}f} ± {spread:.{digits}f}"
+    return harness.spread(values, digits) if values else None
 
 
 def main():

@@ -22,12 +22,12 @@ import time
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import harness
+from benchmarks.effect_tasks import load
 
 WRONG = 0.4
 SUFFIXES = "jpg", "png", "JPG", "PNG"
@@ -58,7 +58,7 @@ def labels_of(names: np.ndarray, trusted: int, given: int, random) -> dict:
 
 def images(folder, random, data_dir):
     """A folder of images of CIFAR-10; settings, and what is for testing."""
-    (x, y), (x_test, y_test) = _load("cifar10", data_dir)
+    (x, y), (x_test, y_test) = load("cifar10", data_dir)
     rows = random.permutation(len(x))[:2000]
     (folder / "PHOTOS").mkdir()
     files = []
@@ -76,7 +76,7 @@ def images(folder, random, data_dir):
 
 def reviews(folder, random, data_dir):
     """A file of IMDb reviews."""
-    (x, y), (x_test, y_test) = _load("imdb_reviews", data_dir)
+    (x, y), (x_test, y_test) = load("imdb_reviews", data_dir)
     rows = random.permutation(len(x))[:2000]
     names = np.array(["negative", "positive"])
     columns = labels_of(names[y[rows]], 300, 1200, random)
@@ -156,22 +156,9 @@ def _processor_time():
     return used.ru_utime + used.ru_stime
 
 
-def _load(name, data_dir):
-    return tfds.as_numpy(
-        tfds.load(
-            name,
-            split=["train", "test"],
-            data_dir=data_dir,
-            batch_size=-1,
-            as_supervised=True,
-        )
-    )
-
-
 def _spread(runs, name):
-    values = np.array([run[name] for run in runs], float)
     digits = 0 if name.endswith("seconds") else 3
-    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+    return harness.spread([run[name] for run in runs], digits)
 
 
 def main():
