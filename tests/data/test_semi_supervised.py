@@ -1,24 +1,14 @@
-import itertools
-
 import keras
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.sparse
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_influence.data import semi_supervised, stream
-from tests.cases.properties import property_test
+from tests.cases.streams import take
 
 Dataset = tf.data.Dataset
-
-
-def take(dataset, steps):
-    """The first batches, in numpy."""
-    batches = itertools.islice(iter(dataset), steps)
-    return [keras.tree.map_structure(lambda t: t.numpy(), b) for b in batches]
 
 
 def assert_same(batches, others):
@@ -49,20 +39,6 @@ KINDS = {
 KINDS["datasets of unknown size"] = lambda *a: unknown_size(
     KINDS["datasets"](*a)
 )
-
-
-INTEGERS = ["bool", "int8", "int16", "int32", "int64"]
-INTEGERS += ["uint8", "uint16", "uint32", "uint64"]
-FORMS = {
-    "array": np.asarray,
-    "list": lambda x: x.tolist(),
-    "objects": lambda x: x.astype(object),
-    "tensor": tf.constant,
-    "frame": lambda x: pd.DataFrame(x, index=range(len(x), 0, -1)),
-    "scipy csr": scipy.sparse.csr_matrix,
-    "scipy coo array": scipy.sparse.coo_array,
-    "sparse tensor": tf.sparse.from_dense,
-}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -371,60 +347,6 @@ def test_it_feeds_fit():
     assert set(seen) == {(3, 4)}
 
 
-@property_test(
-    fast=10,
-    rows=st.integers(1, 9),
-    columns=st.integers(1, 5),
-    form=st.sampled_from(sorted(FORMS)),
-    label=st.sampled_from(INTEGERS),
-    weighted=st.booleans(),
-)
-def test_every_form_is_the_same_examples(rows, columns, form, label, weighted):
-    """Values, ids, labels and sample weights are those of plain arrays."""
-    random = np.random.default_rng(rows)
-    x = np.round(random.normal(size=(rows, columns)), 1) * (rows % 3 > 0)
-    y = np.arange(rows) % (2 if label == "bool" else 100)
-    weight = [np.arange(rows) / 4] * weighted
-    given = FORMS[form]
-    train = semi_supervised(
-        (given(x), y.astype(label), *weight),
-        (given(x), y.astype(label)[:, None]),
-        batch_size=3,
-    )
-    plain = semi_supervised((x, y, *weight), (x, y), batch_size=3)
-    for batch, expected in zip(take(train, 3), take(plain, 3), strict=True):
-        labels = batch["unlabeled"]["label"]
-        assert (labels.shape, labels.dtype.name[:3]) == ((21, 1), "int")
-        batch["unlabeled"]["label"] = labels[:, 0]
-        keras.tree.map_structure(np.testing.assert_array_equal, batch, expected)
-
-
-def test_sparse_examples_of_a_dataset_are_made_dense():
-    x = np.eye(4, dtype="float32")
-    dataset = Dataset.from_tensor_slices(tf.sparse.from_dense(x))
-    train = semi_supervised((x, np.arange(4)), dataset, batch_size=4)
-    for batch in take(train, 2):
-        index, views = batch["unlabeled"]["index"], batch["unlabeled"]["views"]
-        np.testing.assert_array_equal(views["original"], x[index])
-
-
-def test_labels_of_datasets_are_wide_and_weights_checked():
-    x, y = np.zeros((4, 1)), np.array([0, 1, 2, 3], "uint8")
-    train = semi_supervised(
-        Dataset.from_tensor_slices((x, y, y)),
-        Dataset.from_tensor_slices((x, y > 1)),
-    )
-    assert train.element_spec["labeled"][1].dtype == "int32"
-    assert train.element_spec["unlabeled"]["label"].dtype == "int32"
-    assert train.element_spec["labeled"][2].dtype == "float32"
-    for weight in (-1.0, np.nan):
-        weighted = Dataset.from_tensor_slices((x, y, np.full(4, weight)))
-        with pytest.raises(
-            tf.errors.InvalidArgumentError, match="not negative"
-        ):
-            take(semi_supervised(weighted, x), 1)
-
-
 def test_an_order_without_an_array_of_all_ids(monkeypatch):
     monkeypatch.setattr(stream, "SHUFFLED_AT_ONCE", 0)
     n = 50
@@ -460,86 +382,3 @@ def test_the_order_of_many_ids_has_no_pattern():
         expected = len(one) / 100
         # 5 standard deviations of chi squared with 99 degrees of freedom.
         assert np.sum((counts - expected) ** 2 / expected) < 99 + 5 * 198**0.5
-
-
-X, Y = np.zeros((6, 4)), np.zeros(6, "int64")
-RAGGED = tf.ragged.constant([[1], [1, 2]])
-TEXTS = ["a", "b"] * 3
-
-
-def dataset_of_batches():
-    examples = Dataset.from_tensor_slices((X, np.arange(6)))
-    return examples.batch(2, drop_remainder=True)
-
-
-@pytest.mark.parametrize(
-    ("message", "arguments"),
-    [
-        ("`labeled` must be `\\(x, y\\)`", {"labeled": X}),
-        ("pad", {"unlabeled": Dataset.from_tensor_slices(RAGGED)}),
-        ("pad", {"unlabeled": RAGGED}),
-        ("numbers", {"labeled": Dataset.from_tensor_slices((X, TEXTS))}),
-        ("unbatch", {"labeled": dataset_of_batches()}),
-        ("`labeled` must be `\\(x, y\\)`", {"labeled": (X, Y, Y, Y)}),
-        ("`labeled` must be", {"labeled": Dataset.from_tensor_slices(X)}),
-        ("`unlabeled` must be `x` or", {"unlabeled": (X, Y, Y)}),
-        ("same number of rows", {"labeled": (X, Y[:5])}),
-        ("same number of rows", {"labeled": ({"a": X, "b": X[:5]}, Y)}),
-        ("same number of rows", {"unlabeled": (X, Y[:5])}),
-        ("at least one", {"labeled": (X[:0], Y[:0])}),
-        ("at least one", {"unlabeled": X[:0]}),
-        ("at least one", {"unlabeled": {}}),
-        ("one row an example", {"unlabeled": None}),
-        ("one row an example", {"unlabeled": (x for x in X)}),
-        ("`np.stack`", {"labeled": (list(X), Y)}),
-        ("`y` of `labeled` must be numbers", {"labeled": (X, Y.astype(str))}),
-        ("`sample_weight` of `labeled` must not", {"labeled": (X, Y, Y - 1)}),
-        ("`x` of `unlabeled` must be finite", {"unlabeled": X + np.nan}),
-        ("with `y` of shape", {"labeled": (X, X[:, :, None])}),
-        ("with `y` of shape", {"unlabeled": (X, X[:, :, None])}),
-        ("`sample_weight` of shape", {"labeled": (X, Y, X)}),
-        (
-            "with `y` of shape",
-            {"labeled": Dataset.from_tensor_slices((Y, X[:, :, None]))},
-        ),
-        (
-            "must not be empty",
-            {"unlabeled": Dataset.from_tensor_slices(X).take(0)},
-        ),
-        (
-            "must not be empty",
-            {
-                "unlabeled": Dataset.from_tensor_slices(X).filter(
-                    lambda _: False
-                )
-            },
-        ),
-        ("repeat", {"unlabeled": Dataset.from_tensor_slices(X).repeat()}),
-        ("unbatch", {"unlabeled": Dataset.from_tensor_slices(X).batch(2)}),
-        ("unbatch", {"labeled": Dataset.from_tensor_slices((X, Y)).batch(2)}),
-        ("`batch_size` must be an integer", {"batch_size": 0}),
-        ("`batch_size` must be an integer", {"batch_size": 2.0}),
-        ("`seed` must be an integer", {"seed": -1}),
-        ("`start_step` must be an integer", {"start_step": -1}),
-        ("`shuffle_buffer` must be an integer", {"shuffle_buffer": 0}),
-        ("whole number", {"unlabeled_ratio": 0}),
-        ("whole number", {"unlabeled_ratio": -1}),
-        ("whole number", {"unlabeled_ratio": 0.1}),
-        ("whole number", {"unlabeled_ratio": float("nan")}),
-        ("whole number", {"unlabeled_ratio": "7"}),
-        ("whole number", {"unlabeled_ratio": float("inf")}),
-        ("`views` must be a dict", {"views": {}}),
-        ("`views` must be a dict", {"views": [None]}),
-        ("must be strings", {"views": {1: None}}),
-        ("must be a callable", {"views": {"weak": 3}}),
-        ("must be a callable", {"labeled_view": "flip"}),
-        ("'weak' returned", {"views": {"weak": lambda x: x[0]}}),
-        ("'weak' returned", {"views": {"weak": lambda x: tf.reduce_sum(x)}}),
-        ("'weak' returned", {"views": {"weak": lambda x: None}}),
-        ("labeled_view returned", {"labeled_view": lambda x: x[:1]}),
-    ],
-)
-def test_bad_arguments_are_named(message, arguments):
-    arguments = {"labeled": (X, Y), "unlabeled": X, "batch_size": 2} | arguments
-    with pytest.raises(ValueError, match=message):
-        semi_supervised(**arguments)
