@@ -1,11 +1,8 @@
 import keras
 
+from keras_influence.losses.checks import check_confidence, check_pair
 from keras_influence.losses.pseudo_label import cross_entropy, pseudo_labels
-from keras_influence.losses.unlabeled_loss import (
-    UnlabeledLoss,
-    check_confidence,
-    check_pair,
-)
+from keras_influence.losses.unlabeled_loss import UnlabeledLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")

@@ -3,13 +3,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.losses.checks import check_confidence, check_pair
 from keras_influence.losses.loss_state import LossState
 from keras_influence.losses.pseudo_label import cross_entropy
-from keras_influence.losses.unlabeled_loss import (
-    UnlabeledLoss,
-    check_confidence,
-    check_pair,
-)
+from keras_influence.losses.unlabeled_loss import UnlabeledLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")

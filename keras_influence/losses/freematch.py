@@ -1,17 +1,16 @@
-import math
-
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.losses.loss_state import LossState
-from keras_influence.losses.pseudo_label import cross_entropy
-from keras_influence.losses.unlabeled_loss import (
-    UnlabeledLoss,
+from keras_influence.losses.checks import (
     check_momentum,
+    check_not_negative,
     check_pair,
 )
+from keras_influence.losses.loss_state import LossState
+from keras_influence.losses.pseudo_label import cross_entropy
+from keras_influence.losses.unlabeled_loss import UnlabeledLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -61,11 +60,7 @@ class FreeMatch(UnlabeledLoss):
         self, momentum=0.999, fairness_weight=0.05, views=("weak", "strong")
     ):
         check_momentum(momentum)
-        if not 0 <= fairness_weight < math.inf:
-            raise ValueError(
-                "`fairness_weight` must be at least 0 and finite. "
-                f"Received: fairness_weight={fairness_weight}"
-            )
+        check_not_negative(fairness_weight=fairness_weight)
         self.momentum = momentum
         self.fairness_weight = fairness_weight
         self.views = check_pair(views)

@@ -2,12 +2,9 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.losses.checks import check_momentum, check_steps
 from keras_influence.losses.loss_state import LossState
-from keras_influence.losses.unlabeled_loss import (
-    UnlabeledLoss,
-    check_momentum,
-    check_steps,
-)
+from keras_influence.losses.unlabeled_loss import UnlabeledLoss
 from keras_influence.stateless import stateless_call
 
 

@@ -1,10 +1,8 @@
 import keras
 from keras import ops
 
-from keras_influence.losses.unlabeled_loss import (
-    UnlabeledLoss,
-    check_confidence,
-)
+from keras_influence.losses.checks import check_confidence
+from keras_influence.losses.unlabeled_loss import UnlabeledLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")

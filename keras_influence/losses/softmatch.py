@@ -1,16 +1,15 @@
-import math
-
 import keras
 import numpy as np
 from keras import ops
 
-from keras_influence.losses.loss_state import LossState
-from keras_influence.losses.pseudo_label import cross_entropy
-from keras_influence.losses.unlabeled_loss import (
-    UnlabeledLoss,
+from keras_influence.losses.checks import (
     check_momentum,
     check_pair,
+    check_positive,
 )
+from keras_influence.losses.loss_state import LossState
+from keras_influence.losses.pseudo_label import cross_entropy
+from keras_influence.losses.unlabeled_loss import UnlabeledLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -63,11 +62,7 @@ class SoftMatch(UnlabeledLoss):
         views=("weak", "strong"),
     ):
         check_momentum(momentum)
-        if not 0 < deviations < math.inf:
-            raise ValueError(
-                "`deviations` must be positive and finite. "
-                f"Received: deviations={deviations}"
-            )
+        check_positive(deviations=deviations)
         self.momentum = momentum
         self.deviations = deviations
         self.alignment = alignment

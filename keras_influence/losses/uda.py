@@ -4,10 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_influence.losses.checks import (
+    check_confidence,
+    check_not_negative,
+    check_pair,
+)
 from keras_influence.losses.unlabeled_loss import (
     UnlabeledLoss,
-    check_confidence,
-    check_pair,
     class_probabilities,
 )
 
@@ -80,11 +83,7 @@ class UDA(UnlabeledLoss):
             )
         if confidence is not None:
             check_confidence(confidence)
-        if not 0 <= entropy_weight < math.inf:
-            raise ValueError(
-                "`entropy_weight` must be at least 0 and finite. "
-                f"Received: entropy_weight={entropy_weight}"
-            )
+        check_not_negative(entropy_weight=entropy_weight)
         if annealing is not None and annealing not in _SCHEDULES:
             raise ValueError(
                 f"`annealing` must be one of {list(_SCHEDULES)} or None. "

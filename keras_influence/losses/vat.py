@@ -1,12 +1,15 @@
-import math
-
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.losses.checks import (
+    check_not_negative,
+    check_positive,
+    check_steps,
+)
 from keras_influence.losses.uda import divergence, entropy
-from keras_influence.losses.unlabeled_loss import UnlabeledLoss, check_steps
+from keras_influence.losses.unlabeled_loss import UnlabeledLoss
 from keras_influence.stateless import stateless_call
 
 # The name of the view that it makes.
@@ -67,18 +70,9 @@ class VAT(UnlabeledLoss):
         view=None,
         seed=0,
     ):
-        for name, number in (("epsilon", epsilon), ("xi", xi)):
-            if not 0 < number < math.inf:
-                raise ValueError(
-                    f"`{name}` must be positive and finite. "
-                    f"Received: {name}={number}"
-                )
+        check_positive(epsilon=epsilon, xi=xi)
         check_steps("iterations", iterations)
-        if not 0 <= entropy_weight < math.inf:
-            raise ValueError(
-                "`entropy_weight` must be at least 0 and finite. "
-                f"Received: entropy_weight={entropy_weight}"
-            )
+        check_not_negative(entropy_weight=entropy_weight)
         self.epsilon = epsilon
         self.xi = xi
         self.iterations = iterations
