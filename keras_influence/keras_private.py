@@ -93,8 +93,13 @@ def accumulation_steps(optimizer: keras.optimizers.Optimizer) -> int:
     return _inner(optimizer).gradient_accumulation_steps or 1
 
 
+def scales_loss(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether an optimizer takes back steps that overflow."""
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+
 def _inner(optimizer):
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    scaled = scales_loss(optimizer)
     return optimizer.inner_optimizer if scaled else optimizer
 
 

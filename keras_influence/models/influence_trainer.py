@@ -14,6 +14,7 @@ from keras_influence.keras_private import (
     loss_tracker,
     own_statistics,
     reducible,
+    scales_loss,
     symbolic_build,
 )
 from keras_influence.losses import UnlabeledLoss
@@ -132,7 +133,7 @@ class InfluenceTrainer(keras.Model):
             mask=losses.mask,
         )
         if updates:
-            self._update_weights(step, losses, all_finite(total, []))
+            self._update_weights(step, losses, finite)
         if self.past_steps is not None:
             self.past_steps.push(stored_step(self._scope(), step))
         self._move_network(gradients, finite)
@@ -237,7 +238,7 @@ class InfluenceTrainer(keras.Model):
 
     def _move_network(self, gradients, finite):
         # A loss-scale optimizer must see the overflow, to lower its scale.
-        if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+        if not scales_loss(self.optimizer):
             gradients = zero_unless(finite, gradients)
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)

@@ -2,11 +2,10 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import keras
-
 from keras_influence.keras_private import (
     accumulation_steps,
     batches_seen,
+    scales_loss,
     step_on_data,
     steps_on_iterator,
 )
@@ -82,8 +81,7 @@ class TrainFunction:
         optimizer = self.model.optimizer
         accumulated = accumulation_steps(optimizer)
         # A step of it that overflows does not count.
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if self._batches is None or scaled:
+        if self._batches is None or scales_loss(optimizer):
             self._batches = batches_seen(optimizer)
         first = self._batches
         self._batches += self.steps
