@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from applications.__main__ import app
 from applications.presets import PRESETS
 from applications.run_state import OWN_FILES, RUN_FILES, SEED_FILES
-from tests.cases.faults import Faults, Killed, audited
+from tests.cases.faults import Faults, Kills, audited, files, full_disk
 from tests.cases.runs import RUNS, options, write_tables
 
 FAULTS = Faults()
@@ -25,7 +25,7 @@ FAULTS = Faults()
 
 @pytest.fixture
 def run(monkeypatch, tmp_path, tfds_dir):
-    """A function that runs a tiny experiment, up to an operation."""
+    """A function that runs a tiny experiment, its operations looked at."""
     monkeypatch.setattr(keras.Model, "save_weights", audited())
     variants = {"variants": ["constant weight", "learned weights"]}
     for name in RUNS:
@@ -35,10 +35,10 @@ def run(monkeypatch, tmp_path, tfds_dir):
     data.mkdir()
     write_tables(data)
 
-    def run(folder, name="linear", number=0, full_disk=False):
+    def run(folder, name="linear", look=lambda number, event: None):
         arguments = ["run", name, "--output", str(folder)]
         arguments += options(name, data, tfds_dir)
-        with FAULTS.at(folder, number, full_disk):
+        with FAULTS.before(folder, look):
             return CliRunner().invoke(app, arguments)
 
     yield run
@@ -47,44 +47,40 @@ def run(monkeypatch, tmp_path, tfds_dir):
 
 def contents(folder):
     """The files of a finished run, but for times."""
-    files = {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    for name in files:
+    held = {k: v for k, v in files(folder).items() if v is not None}
+    for name in held:
         if name.endswith(".keras"):
             # A file is dated, and layers are numbered through the process.
             saved = keras.saving.load_model(folder / name)
-            files[name] = [value.tobytes() for value in saved.get_weights()]
-    assert json.loads(files.pop("run.json"))["finished"]
-    rows = json.loads(files.pop("results.json"))
+            held[name] = [value.tobytes() for value in saved.get_weights()]
+    assert json.loads(held.pop("run.json"))["finished"]
+    rows = json.loads(held.pop("results.json"))
     assert all(row.pop("seconds") > 0 for row in rows)
-    assert {pathlib.Path(name).name for name in files} <= {
+    assert {pathlib.Path(name).name for name in held} <= {
         *RUN_FILES,
         *SEED_FILES,
         *OWN_FILES,
     }
-    return rows, files
+    return rows, held
 
 
-def check(run, folder, name, share):
+def check(run, folder, name, kills=1.0, full_disks=0.2):
     """Kills and full disks at a share of the operations, evenly spread."""
-    assert run(folder / "whole", name).exit_code == 0
-    operations, expected = FAULTS.count, contents(folder / "whole")
-    assert operations > 40
+    whole, copies = folder / "whole", folder / "killed"
+    copies.mkdir()
+    assert run(whole, name, Kills(whole, copies)).exit_code == 0
+    operations, expected = FAULTS.count, contents(whole)
+    killed = sorted(copies.iterdir())
+    assert len(killed) > 40
+    draw = random.Random(0)
+    for copy in draw.sample(killed, round(kills * len(killed))):
+        result = run(copy, name)
+        assert result.exit_code == 0, (copy, result.output)
+        assert contents(copy) == expected, copy
     numbers = range(1, operations + 1)
-    chosen = random.Random(0).sample(numbers, round(share * operations))
-    for number in chosen:
-        killed = folder / f"killed{number}"
-        with pytest.raises(Killed):
-            run(killed, name, number)
-        result = run(killed, name)
-        assert result.exit_code == 0, (number, result.output)
-        assert contents(killed) == expected, number
-    for number in chosen[::3]:
+    for number in draw.sample(numbers, round(full_disks * operations)):
         full = folder / f"full{number}"
-        result = run(full, name, number, full_disk=True)
+        result = run(full, name, full_disk(number))
         if result.exit_code:
             assert result.exit_code == 2, (number, result.output)
             assert "No space left" in result.output.replace("│", " ")
@@ -95,21 +91,14 @@ def check(run, folder, name, share):
 
 @pytest.mark.filterwarnings("ignore:Even though")
 def test_a_few_faults(run, tmp_path):
-    check(run, tmp_path, "linear", 0.02)
+    check(run, tmp_path, "linear", 0.04, 0.02)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Even though")
-@pytest.mark.parametrize(
-    ("name", "share"),
-    [
-        *[("linear", 1), ("digits", 0.2), ("digits_fixmatch", 0.1)],
-        *[("fashion_mnist", 0.05), ("uda_cifar10_250", 0.06)],
-        *[("uda_text", 0.02), ("own_table", 0.1)],
-    ],
-)
-def test_a_fault_at_every_operation(run, tmp_path, name, share):
-    check(run, tmp_path, name, share)
+@pytest.mark.parametrize("name", RUNS)
+def test_a_fault_at_every_operation(run, tmp_path, name):
+    check(run, tmp_path, name)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import shutil
 import sys
 
 import keras
@@ -12,25 +13,17 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 EVENTS = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nothing on disk changes after it."""
-
-
 class Faults:
-    """Counts the operations that change a folder, and stops at one of them.
-
-    Attributes:
-        count: int, the operations so far.
-    """
+    """Looks at every operation that changes a folder, before it is done."""
 
     def __init__(self):
         self.folder = None
         sys.addaudithook(self._hook)
 
     @contextlib.contextmanager
-    def at(self, folder, number, full_disk=False):
-        """Kills, or lets the disk be full, from operation `number` on."""
-        self.count, self.number, self.full_disk = 0, number, full_disk
+    def before(self, folder, look):
+        """Calls `look` with an operation's number and what it is."""
+        self.count, self.look = 0, look
         self.folder = str(folder)
         try:
             yield
@@ -38,23 +31,65 @@ class Faults:
             self.folder = None
 
     def _hook(self, event, arguments):
-        if self.folder is None or event not in (*EVENTS, "open"):
+        folder = self.folder
+        if folder is None or event not in (*EVENTS, "open"):
             return
-        if not any(
-            isinstance(part, str | bytes | os.PathLike)
-            and os.fsdecode(part).startswith(self.folder)
+        paths = [
+            os.fsdecode(part)
             for part in arguments
-        ):
+            if isinstance(part, str | bytes | os.PathLike)
+        ]
+        if not any(p == folder or p.startswith(folder + os.sep) for p in paths):
             return
-        grows = event in ("os.mkdir", "open")
         if event == "open" and not arguments[2] & WRITES:
             return
         self.count += 1
-        if self.number and self.count >= self.number:
-            if not self.full_disk:
-                raise Killed
-            if grows:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.look(self.count, event)
+
+
+class Kills:
+    """What the ends of a process would leave, one at every operation.
+
+    Args:
+        folder: path of the folder that is written to.
+        copies: path of a folder for what it holds before each operation, by
+            its number; where that is what it was, there is none.
+    """
+
+    def __init__(self, folder, copies):
+        self.folder, self.copies = folder, copies
+        self.seen = None
+
+    def __call__(self, number, event):
+        """Keeps the folder as it is."""
+        held = files(self.folder)
+        if held != self.seen:
+            self.seen = held
+            copy = self.copies / str(number)
+            if self.folder.exists():
+                shutil.copytree(self.folder, copy)
+            else:
+                copy.mkdir(parents=True)
+
+
+def files(folder):
+    """Every file of a folder and what it holds, and `None` for folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        if path.is_file()
+        else None
+        for path in folder.rglob("*")
+    }
+
+
+def full_disk(first):
+    """Refuses what would grow, from operation `first` on."""
+
+    def look(number, event):
+        if number >= first and event in ("os.mkdir", "open"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return look
 
 
 def audited(save_weights=keras.Model.save_weights):
@@ -62,6 +97,7 @@ def audited(save_weights=keras.Model.save_weights):
 
     def save(model, path, *arguments, **kwargs):
         pathlib.Path(path).write_bytes(b"half a file")
+        sys.audit("open", str(path), "w", os.O_WRONLY)
         save_weights(model, path, *arguments, **kwargs)
         sys.audit("open", str(path), "w", os.O_WRONLY)
 
