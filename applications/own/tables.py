@@ -64,6 +64,7 @@ def own_table(
     space = _space(columns)
     inputs = {name: tf.constant(values) for name, values in columns.items()}
     space.adapt(tf.data.Dataset.from_tensor_slices(inputs))
+    _keep_categories(space)
 
     def complete(network):
         encoded = space.get_encoded_features()
@@ -110,3 +111,16 @@ def _space(columns):
         },
         output_mode="concat",
     )
+
+
+def _keep_categories(space):
+    """Lets the categories be saved with the layers' configuration.
+
+    What `adapt` finds is saved line by line, which loses an empty string at
+    the end and splits what has a line break in it.
+    """
+    for layer in space.preprocessors.values():
+        if isinstance(layer, keras.layers.StringLookup):
+            layer.input_vocabulary = layer.get_vocabulary(
+                include_special_tokens=False
+            )

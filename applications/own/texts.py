@@ -42,18 +42,38 @@ def own_texts(
             "besides. Set `text`."
         )
     texts = records.columns[text].tolist()
-    vectorize = keras.layers.TextVectorization(
-        max_tokens=words, ngrams=2, output_mode="tf_idf"
-    )
-    vectorize.adapt(texts)
-    parts = [
-        scipy.sparse.csr_matrix(vectorize(texts[i : i + CHUNK]).numpy())
-        for i in range(0, len(texts), CHUNK)
-    ]
+    vectorize, x = _bags(texts, words)
 
     def complete(network):
         text = keras.Input((), dtype="string", name="text")
         return keras.Model(text, network(vectorize(text)))
 
-    x = scipy.sparse.vstack(parts, format="csr").astype(np.float32)
     return OwnData(records, x, texts, complete)
+
+
+def _bags(texts, words):
+    """What brings texts into bags of words, and the bags.
+
+    The vocabulary is an argument: it is saved with the layer's configuration.
+    What `adapt` finds is saved line by line, and a word may have a line break
+    of Unicode in it, such as U+0085.
+    """
+    count = keras.layers.TextVectorization(
+        max_tokens=words, ngrams=2, output_mode="count"
+    )
+    count.adapt(texts)
+    parts = [
+        scipy.sparse.csr_matrix(count(texts[i : i + CHUNK]).numpy())
+        for i in range(0, len(texts), CHUNK)
+    ]
+    counts = scipy.sparse.vstack(parts, format="csr")
+    idf = np.log(1 + len(texts) / (1 + counts[:, 1:].getnnz(axis=0)))
+    vectorize = keras.layers.TextVectorization(
+        ngrams=2,
+        output_mode="tf_idf",
+        vocabulary=count.get_vocabulary(include_special_tokens=False),
+        idf_weights=idf,
+    )
+    # As Keras does, unknown words weigh as much as the mean word.
+    bags = counts.multiply(np.append(np.mean(idf), idf))
+    return vectorize, bags.tocsr().astype(np.float32)

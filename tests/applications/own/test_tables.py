@@ -68,6 +68,20 @@ def test_the_finished_network_takes_rows(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_categories_that_a_line_cannot_hold_can_be_saved(tmp_path):
+    towns = ["Bonn"] * 4 + ["Ulm"] * 4 + ["Bad\nEms"] * 3 + [""]
+    data = own_table(0, write(tmp_path, town=towns), ignore="age")
+    network = keras.Sequential(
+        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
+    )
+    data.complete(network).save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    inputs = {"town": keras.ops.convert_to_tensor(towns)[:, None]}
+    found = loaded.predict(inputs, verbose=0)
+    expected = network.predict(data.x, verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

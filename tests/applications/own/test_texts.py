@@ -38,6 +38,31 @@ def test_the_finished_network_takes_texts(path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_the_weights_of_words_are_those_of_keras(path):
+    data = own_texts(0, path, text="review")
+    layer = keras.layers.TextVectorization(ngrams=2, output_mode="tf_idf")
+    layer.adapt(data.shown)
+    expected = layer(data.shown).numpy()
+    np.testing.assert_allclose(data.x.toarray(), expected, rtol=1e-6)
+
+
+def test_words_with_line_breaks_can_be_saved(tmp_path):
+    words = ["a\x85", "a\x85", "\u2028b", "c", "\x85"]
+    trusted = [1, 1, 1, 1, 0]
+    table = {"text": words, "label": [*"xyxyy"], "trusted": trusted}
+    pd.DataFrame(table).to_csv(tmp_path / "a.csv", index=False)
+    data = own_texts(0, str(tmp_path / "a.csv"))
+    network = keras.Sequential(
+        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
+    )
+    data.complete(network).save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    texts = keras.ops.convert_to_tensor(words, "string")
+    found = loaded.predict(texts, verbose=0)
+    expected = network.predict(data.x.toarray(), verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_a_column_that_is_not_there(path):
     with pytest.raises(
         ValueError, match=r"no column 'text'; it has \['review'\]"
