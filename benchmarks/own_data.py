@@ -6,8 +6,8 @@
 A folder of 2,000 JPEG and PNG files of CIFAR-10, 2,000 IMDb reviews, and the
 breast cancer table of scikit-learn, half of whose rows are for testing. A part
 of the labels is trusted, of the others 40 % are wrong, and a quarter has none.
-Accuracies are cross-checked on trusted labels, as the command prints them, and
-for the final model on examples that it has never seen.
+Accuracies are cross-checked on some 300 trusted labels, as the command prints
+them, and on unseen examples of models that trained on all of these labels.
 """
 
 import argparse
@@ -26,6 +26,8 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 
+from applications.own.experiment import ALIKE, ALONE, VARIANTS, OwnExperiment
+from applications.recipe import resolve
 from benchmarks import harness
 from benchmarks.effect_tasks import load
 
@@ -128,6 +130,10 @@ def measure(kind: str, seed: int, data_dir: str | None) -> dict:
             stdout=subprocess.DEVNULL,
         )
         seconds = time.perf_counter() - start
+        unseen = {
+            f"{variant}, unseen": accuracy
+            for variant, accuracy in _unseen(kind, settings, seed, x, expected)
+        }
         run = folder / "run"
         rows = pd.DataFrame(json.loads((run / "results.json").read_text()))
         checked = rows.groupby("variant")["test_accuracy"].mean()
@@ -139,7 +145,8 @@ def measure(kind: str, seed: int, data_dir: str | None) -> dict:
         right = given["given"].to_numpy() == truth[given["id"]].to_numpy()
         return {
             **{variant: checked.get(variant) for variant in VARIANTS},
-            "final model, unseen": np.mean(predicted == expected),
+            **unseen,
+            "model.keras, unseen": np.mean(predicted == expected),
             "AUROC of label quality": roc_auc_score(
                 right, given["label_quality"].astype(float)
             ),
@@ -148,7 +155,16 @@ def measure(kind: str, seed: int, data_dir: str | None) -> dict:
         }
 
 
-VARIANTS = "trusted labels alone", "every example alike", "learned weights"
+def _unseen(kind, settings, seed, x, expected):
+    """The accuracy of the baselines on what the command does not have."""
+    experiment = OwnExperiment(resolve(f"own_{kind}", settings), seed)
+    data = experiment.data
+    for variant in (ALONE, ALIKE):
+        model = experiment.fit(variant, np.flatnonzero(data.trusted), [])
+        network = getattr(model, "network", model)
+        logits = data.complete(network).predict(x, verbose=0)
+        predicted = np.array(data.class_names)[logits.argmax(1)]
+        yield variant, np.mean(predicted == expected)
 
 
 def _processor_time():

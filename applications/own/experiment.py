@@ -86,7 +86,7 @@ class OwnExperiment:
         checkpoint = progress.checkpoint(variant, self.seed, fold)
         checkpoint.follow(held_out, "probabilities")
         print(f"\n{variant}, {fold + 1} of {self.recipe['folds']}")
-        self._fit(variant, trusted, checkpoint, [held_out])
+        self.fit(variant, trusted, [held_out, checkpoint], checkpoint.epochs)
         (probabilities,) = held_out.probabilities
         right = probabilities.argmax(1) == data.labels[tested]
         row = {
@@ -106,7 +106,9 @@ class OwnExperiment:
         checkpoint.follow(history, "steps", "weights", "quantiles")
         print(f"\n{FINAL}")
         trusted = np.flatnonzero(self.data.trusted)
-        model = self._fit(LEARNED, trusted, checkpoint, [history])
+        model = self.fit(
+            LEARNED, trusted, [history, checkpoint], checkpoint.epochs
+        )
         tested = {
             variant: self._tested(progress, rows, variant)
             for variant in self.variants
@@ -144,8 +146,24 @@ class OwnExperiment:
                 labels.append(self.data.labels[self.folds == row["fold"]])
         return np.concatenate(parts), np.concatenate(labels)
 
-    def _fit(self, variant, trusted, checkpoint, callbacks):
-        """Trains a variant on some of the trusted labels."""
+    def fit(
+        self,
+        variant: str,
+        trusted: np.ndarray,
+        callbacks: list,
+        epochs_done: int = 0,
+    ) -> keras.Model:
+        """Trains a variant on some of the trusted labels.
+
+        Args:
+            variant: str, one of `VARIANTS`.
+            trusted: int array, the rows of these labels.
+            callbacks: list of Keras callbacks.
+            epochs_done: int, how many were trained before. Defaults to `0`.
+
+        Returns:
+            The network, or the `InfluenceModel` of it.
+        """
         data, others = self.data, self.others
         labeled = data.x[trusted], data.labels[trusted]
         batches = ki.data.semi_supervised(
@@ -155,7 +173,7 @@ class OwnExperiment:
             batch_size=self.recipe["batch_size"],
             unlabeled_ratio=self.recipe["unlabeled_ratio"],
             seed=self.seed,
-            start_step=checkpoint.epochs * self.steps_per_epoch,
+            start_step=epochs_done * self.steps_per_epoch,
             labeled_view=data.views.get("weak"),
         )
         if variant == ALONE:
@@ -167,9 +185,9 @@ class OwnExperiment:
         model.fit(
             batches,
             epochs=self.recipe["epochs"],
-            initial_epoch=checkpoint.epochs,
+            initial_epoch=epochs_done,
             steps_per_epoch=self.steps_per_epoch,
-            callbacks=[ShortProgress(), *callbacks, checkpoint],
+            callbacks=[ShortProgress(), *callbacks],
             shuffle=False,
         )
         return model
