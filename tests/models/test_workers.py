@@ -66,8 +66,8 @@ def free_ports(count):
     return ports
 
 
-def learn_or_die(dies_at):
-    """Trains for some epochs, or to a batch at which the process is killed."""
+def learn_in(folder, dies_at=None):
+    """Three epochs, from a backup on, or to a batch that kills the process."""
 
     class Die(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -78,7 +78,17 @@ def learn_or_die(dies_at):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     model = made()
-    model.fit(data(), epochs=3, steps_per_epoch=4, verbose=0, callbacks=[Die()])
+    backup = keras.callbacks.BackupAndRestore(folder)
+    saved = pathlib.Path(folder, "training_metadata.json")
+    done = json.loads(saved.read_text())["epoch"] if saved.exists() else 0
+    model.fit(
+        data(start_step=4 * done),
+        epochs=3,
+        steps_per_epoch=4,
+        verbose=0,
+        callbacks=[backup, Die()],
+    )
+    return done, model.example_weights.tolist()
 
 
 def cluster(what):
@@ -110,10 +120,18 @@ def test_two_workers_learn_as_one_process():
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed():
-    workers, outputs = cluster("learn_or_die((1, 2) if task else None)")
+def test_a_worker_that_is_killed(tmp_path):
+    _, expected = learn_in(str(tmp_path / "alone"))
+    fit_in = f"learn_in('{tmp_path}/' + str(task)"
+    workers, outputs = cluster(f"{fit_in}, (1, 2) if task else None)")
     assert workers[1].returncode == -signal.SIGKILL
     # The other one ends too, and says who is missing.
     assert workers[0].returncode > 0
     assert "task:1" in outputs[0][1]
     assert "unhealthy" in outputs[0][1]
+    for worker, (out, errors) in zip(*cluster(f"{fit_in})"), strict=True):
+        assert worker.returncode == 0, errors[-2000:]
+        done, found = json.loads(out.splitlines()[-1])
+        assert done == 1
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(expected) > 0.05
