@@ -18,7 +18,7 @@ GRID = (0.1, 0.3, 1.0)
 LEAST_START = 0.05
 
 # Labels of others are not believed at first; a network's own come late anyway.
-START = {"GivenLabels": 0.1, "FixMatch": 1.0, "UDA": 1.0}
+START = {"GivenLabels": 0.1, "FixMatch": 1.0, "UDA": 1.0, "PseudoLabel": 1.0}
 
 
 def best_constant(rows: dict) -> float:
@@ -125,6 +125,12 @@ class Trainings:
                 **preset("recommended"),
             ),
         }
+        if self.scenario.unlabeled_loss == "PseudoLabel":
+            methods["learned, recommended, labels apart"] = lambda: self.train(
+                START["PseudoLabel"],
+                weight_network=ki.WeightNetwork,
+                **preset("recommended"),
+            )
         for name, method in methods.items():
             if name not in done:
                 start = time.perf_counter()
@@ -260,9 +266,10 @@ class Trainings:
 
 
 def _unlabeled_loss(scenario):
-    arguments = {"GivenLabels": {}, "FixMatch": {"confidence": 0.9}, "UDA": {}}
-    loss = getattr(ki.losses, scenario.unlabeled_loss)
-    return loss(**arguments[scenario.unlabeled_loss])
+    confidence = {"FixMatch": 0.9, "PseudoLabel": 0.5}
+    name = scenario.unlabeled_loss
+    arguments = {"confidence": confidence[name]} if name in confidence else {}
+    return getattr(ki.losses, name)(**arguments)
 
 
 def accuracy(built, x, y):

@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 import tensorflow_datasets as tfds
+from sklearn.datasets import load_digits
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
 
 import keras_influence as ki
 from applications.networks import convolutional, mlp
@@ -19,7 +21,7 @@ class Scenario:
 
     Args:
         name: string, as the table shows it.
-        data: string, a TFDS data set.
+        data: string, a TFDS data set or `"digits"`.
         wrong: float, share of the given labels that are wrong, or `None`
             where no labels are given.
         by_class: boolean, whether wrong labels are the next class, else any
@@ -29,8 +31,8 @@ class Scenario:
             Defaults to `None`.
         foreign: float, share of the unlabelled images from classes without a
             label. Defaults to `0.0`.
-        unlabeled_loss: string, `"GivenLabels"`, `"FixMatch"` or `"UDA"`.
-            Defaults to `"GivenLabels"`.
+        unlabeled_loss: string, `"GivenLabels"`, `"FixMatch"`, `"UDA"` or
+            `"PseudoLabel"`. Defaults to `"GivenLabels"`.
         sizes: pair of integers, labels and validation labels. Defaults to
             `(200, 1000)`.
         steps: integer, training steps. Defaults to `2000`.
@@ -50,6 +52,11 @@ class Scenario:
     def has_given_labels(self) -> bool:
         """Whether unlabelled examples come with labels, right or wrong."""
         return self.wrong is not None or self.labeler is not None
+
+    @property
+    def compares_views(self) -> bool:
+        """Whether the unlabelled loss compares two views of an example."""
+        return self.unlabeled_loss in ("FixMatch", "UDA")
 
 
 def flipped(data, wrong, by_class=False, **arguments):
@@ -75,6 +82,22 @@ def mismatched(data, foreign, unlabeled_loss, **arguments):
         foreign=foreign,
         unlabeled_loss=unlabeled_loss,
         **{"sizes": (60, 240), "steps": 800, **arguments},
+    )
+
+
+def self_trained(data, foreign, sizes):
+    """Few labels train, and the network labels the rest, sure or not."""
+    train, judge = sizes
+    name = f"{data}, pseudo-labels, {train} labels train, {judge} judge"
+    if foreign:
+        name += f", {foreign:.0%} foreign"
+    return Scenario(
+        name,
+        data,
+        foreign=foreign,
+        unlabeled_loss="PseudoLabel",
+        sizes=sizes,
+        steps=1500,
     )
 
 
@@ -104,6 +127,11 @@ SCENARIOS = [
         for loss in UNLABELED_LOSSES
         for foreign in FOREIGN
     ),
+    *(
+        self_trained(data, foreign, (6, 60))
+        for data in ("digits", "fashion_mnist")
+        for foreign in (0.0, 0.6)
+    ),
 ]
 
 
@@ -115,7 +143,8 @@ def make(scenario: Scenario, seed: int, data_dir: str | None) -> Task:
         seed: integer, seed of all draws.
         data_dir: string, the folder of TensorFlow Datasets, or `None`.
     """
-    read = _read_text if scenario.data == "imdb_reviews" else _read_images
+    readers = {"imdb_reviews": _read_text, "digits": _read_digits}
+    read = readers.get(scenario.data, _read_images)
     (x, y), (x_test, y_test) = read(scenario.data, data_dir)
     classes = y.max() + 1 if scenario.has_given_labels else 6
     truth = np.where(y < classes, y, -1)
@@ -144,7 +173,7 @@ def network(scenario: Scenario, task: Task):
     """A small network for the inputs of a scenario."""
     shape = task.unlabeled.shape[1:]
     classes = int(task.labeled[1].max()) + 1
-    if scenario.data == "cifar10" or not scenario.has_given_labels:
+    if scenario.data == "cifar10" or scenario.compares_views:
         return convolutional(shape, classes)
     units = (64,) if len(shape) == 1 else (512, 64)
     return mlp(shape, classes, units=units)
@@ -152,7 +181,7 @@ def network(scenario: Scenario, task: Task):
 
 def views(scenario: Scenario) -> dict | None:
     """The views that the unlabelled loss compares."""
-    if scenario.has_given_labels:
+    if not scenario.compares_views:
         return None
     return {"weak": shift(1), "strong": shift_noise_cutout(2, 0.2, 5)}
 
@@ -186,6 +215,14 @@ def _by_labeler(scenario, x, y, taught, rest, seed):
 def _read_images(name, data_dir):
     """Images at half their size, so that two cores are enough."""
     return [(_halved(x), y) for x, y in load(name, data_dir)]
+
+
+def _read_digits(name, data_dir):
+    """scikit-learn's, 500 of them for testing."""
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype("float32")
+    x, x_test, y, y_test = train_test_split(x, y, test_size=500, random_state=0)
+    return (x, y), (x_test, y_test)
 
 
 def _read_text(name, data_dir):
