@@ -6,6 +6,15 @@ import pytest
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 
 
+def pytest_addoption(parser):
+    """Adds what takes hours to the command line."""
+    parser.addoption(
+        "--every-fault",
+        action="store_true",
+        help="kill runs of all presets' kinds at every file operation",
+    )
+
+
 @pytest.fixture(scope="session")
 def tfds_dir():
     """The folder of prepared data sets; its absence fails only under CI."""

@@ -96,9 +96,17 @@ def test_a_few_faults(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Even though")
-@pytest.mark.parametrize("name", RUNS)
-def test_a_fault_at_every_operation(run, tmp_path, name):
-    check(run, tmp_path, name)
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [
+        *[("linear", 1), ("digits", 0.5), ("digits_fixmatch", 0.5)],
+        *[("fashion_mnist", 0.3), ("uda_cifar10_250", 0.3)],
+        *[("uda_text", 0.1), ("own_table", 1)],
+    ],
+)
+def test_a_fault_at_every_operation(run, tmp_path, name, kills, pytestconfig):
+    every = pytestconfig.getoption("every_fault")
+    check(run, tmp_path, name, 1 if every else kills, 0.2 * kills)
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ SHORT = [
 ]
 # From a preset to its settings; `{data}` has the tables of `write_tables`.
 RUNS = {
-    "linear": [*SHORT, "test=50", "unlabeled=40"],
-    "digits": [*SHORT, "units=4", "test=50", "seeds=0,1"],
+    "linear": [*SHORT, "test=50", "unlabeled=40", "seeds=0,1"],
+    "digits": [*SHORT, "units=4", "test=50"],
     "digits_fixmatch": [*SHORT, "filters=2,2", "test=50"],
     "fashion_mnist": [
         *[*SHORT, "data_dir={tfds}", "network.filters=2,2", "labeled=20"],
