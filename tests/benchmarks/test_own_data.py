@@ -22,6 +22,6 @@ def test_labels_are_trusted_or_doubtful_or_none():
 def test_a_table_end_to_end():
     row = measure("table", 0, None)
     assert row["learned weights"] > 0.9
-    assert row["final model, unseen"] > 0.9
+    assert row["model.keras, unseen"] > 0.9
     assert row["AUROC of label quality"] > 0.9
     assert row["CPU seconds"] > 1
