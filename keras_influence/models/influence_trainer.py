@@ -138,7 +138,9 @@ class InfluenceTrainer(keras.Model):
             self.past_steps.push(stored_step(self._scope(), step))
         self._move_network(gradients, finite)
         statistics.restore_unless(finite)
-        self.weighting.after_step(losses.examples, losses.weights)
+        self.weighting.after_step(
+            _unless_skipped(losses.examples, finite), losses.weights
+        )
         return self._logs(batch, losses, total, finite)
 
     @property
@@ -291,3 +293,12 @@ class InfluenceTrainer(keras.Model):
         for i, seed in enumerate(self._seeds()):
             seed.assign(store[str(i)])
         self._count_steps_anew()
+
+
+def _unless_skipped(examples, finite):
+    """The examples, without losses where their step is taken back.
+
+    Activations can hide what is not finite from a loss.
+    """
+    nan = float("nan")
+    return examples._replace(losses=ops.where(finite, examples.losses, nan))

@@ -126,7 +126,10 @@ class Weighting(keras.layers.Layer):
         """Sees the derivatives of an update; zeros where there are none."""
 
     def after_step(self, examples: Examples, weights: tf.Tensor) -> None:
-        """Sees the weights that the examples had in a step."""
+        """Sees the weights that the examples had in a step.
+
+        Losses are NaN where the step was skipped.
+        """
 
     def assert_in_range(self, index: tf.Tensor) -> tf.Tensor:
         """The ids themselves, if all are of examples.

@@ -58,6 +58,9 @@ def test_a_number_that_is_not_finite(of, value, weight_network):
     for variable in variables:
         assert np.isfinite(variable.numpy()).all(), variable.path
     assert np.isfinite(logs["loss"])
+    if weight_network is not None:
+        counted = model.weighting.mean_losses.count.numpy().sum()
+        assert counted == 8 * (12 - logs["steps_skipped"])
     assert np.ptp(model.example_weights) > 0
 
 
