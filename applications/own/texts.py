@@ -42,7 +42,14 @@ def own_texts(
             "besides. Set `text`."
         )
     texts = records.columns[text].tolist()
-    vectorize, x = _bags(texts, words)
+    count = keras.layers.TextVectorization(
+        max_tokens=words, ngrams=2, output_mode="count"
+    )
+    count.adapt(texts)
+    vocabulary = count.get_vocabulary(include_special_tokens=False)
+    if not vocabulary:
+        raise ValueError(f"Column {text!r} of {file} has no words. Set `text`.")
+    vectorize, x = _bags(texts, count, vocabulary)
 
     def complete(network):
         text = keras.Input((), dtype="string", name="text")
@@ -51,17 +58,13 @@ def own_texts(
     return OwnData(records, x, texts, complete)
 
 
-def _bags(texts, words):
+def _bags(texts, count, vocabulary):
     """What brings texts into bags of words, and the bags.
 
     The vocabulary is an argument: it is saved with the layer's configuration.
     What `adapt` finds is saved line by line, and a word may have a line break
     of Unicode in it, such as U+0085.
     """
-    count = keras.layers.TextVectorization(
-        max_tokens=words, ngrams=2, output_mode="count"
-    )
-    count.adapt(texts)
     parts = [
         scipy.sparse.csr_matrix(count(texts[i : i + CHUNK]).numpy())
         for i in range(0, len(texts), CHUNK)
@@ -71,7 +74,7 @@ def _bags(texts, words):
     vectorize = keras.layers.TextVectorization(
         ngrams=2,
         output_mode="tf_idf",
-        vocabulary=count.get_vocabulary(include_special_tokens=False),
+        vocabulary=vocabulary,
         idf_weights=idf,
     )
     # As Keras does, unknown words weigh as much as the mean word.

@@ -63,6 +63,13 @@ def test_words_with_line_breaks_can_be_saved(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_column_without_words(tmp_path):
+    table = {"text": ["", "..", ""], "label": [*"xyx"], "trusted": [1, 1, 0]}
+    pd.DataFrame(table).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"Column 'text' of .* has no words"):
+        own_texts(0, str(tmp_path / "a.csv"))
+
+
 def test_a_column_that_is_not_there(path):
     with pytest.raises(
         ValueError, match=r"no column 'text'; it has \['review'\]"
