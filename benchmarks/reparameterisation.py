@@ -117,6 +117,7 @@ def rows(problem: workloads.Problem, rounds: int, clock) -> list[dict]:
         )
         for name, q in spaces.items():
             solution = solve[name]()
+            valid = bool(solution.valid)
             scores = -gradients @ (q @ solution.vector.numpy())
             lowest = values[0] if name == "zero sum" else 0.0
             condition = (values[-1] + damping) / (lowest + damping or np.nan)
@@ -124,8 +125,8 @@ def rows(problem: workloads.Problem, rounds: int, clock) -> list[dict]:
                 {
                     "solve": name,
                     "damping": damping,
-                    "valid": str(bool(solution.valid)),
-                    **_distances(scores, truth[damping], truth[0.0]),
+                    "valid": str(valid),
+                    **_distances(valid, scores, truth[damping], truth[0.0]),
                     "condition": float(condition),
                     "ms": 1e3 * float(np.median(times[name])),
                 }
@@ -133,13 +134,14 @@ def rows(problem: workloads.Problem, rounds: int, clock) -> list[dict]:
     return result
 
 
-def _distances(scores, damped, undamped):
+def _distances(valid, scores, damped, undamped):
+    names = "rounding", "from pseudo-inverse", "correlation"
+    if not valid:  # the vector is zero
+        return dict.fromkeys(names)
     scores = scores.astype("float64")
-    return {
-        "rounding": _error(scores, damped),
-        "from pseudo-inverse": _error(scores, undamped),
-        "correlation": float(np.corrcoef(scores, undamped)[0, 1]),
-    }
+    correlation = float(np.corrcoef(scores, undamped)[0, 1])
+    errors = _error(scores, damped), _error(scores, undamped)
+    return dict(zip(names, (*errors, correlation), strict=True))
 
 
 def _error(scores, truth):
