@@ -11,7 +11,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--every-fault",
         action="store_true",
-        help="kill runs of all presets' kinds at every file operation",
+        help="a kill and a full disk at every file operation of all kinds",
     )
 
 

@@ -64,7 +64,7 @@ def contents(folder):
     return rows, held
 
 
-def check(run, folder, name, kills=1.0, full_disks=0.2):
+def check(run, folder, name, kills, full_disks):
     """Kills and full disks at a share of the operations, evenly spread."""
     whole, copies = folder / "whole", folder / "killed"
     copies.mkdir()
@@ -91,7 +91,7 @@ def check(run, folder, name, kills=1.0, full_disks=0.2):
 
 @pytest.mark.filterwarnings("ignore:Even though")
 def test_a_few_faults(run, tmp_path):
-    check(run, tmp_path, "linear", 0.04, 0.02)
+    check(run, tmp_path, "linear", 0.02, 0.01)
 
 
 @pytest.mark.slow
@@ -106,7 +106,8 @@ def test_a_few_faults(run, tmp_path):
 )
 def test_a_fault_at_every_operation(run, tmp_path, name, kills, pytestconfig):
     every = pytestconfig.getoption("every_fault")
-    check(run, tmp_path, name, 1 if every else kills, 0.2 * kills)
+    shares = (1, 1) if every else (kills, 0.2 * kills)
+    check(run, tmp_path, name, *shares)
 
 
 @pytest.mark.slow
