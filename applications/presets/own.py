@@ -42,7 +42,7 @@ OWN_TEXTS = {
     },
     "network": {"name": "bag_of_words", "units": 32, "dropout": 0.5},
     **_TRAINING,
-    "epochs": 40,
+    "epochs": 30,
 }
 
 OWN_TABLE = {
