@@ -1,5 +1,7 @@
 """Points in the plane: the decision boundary can be watched as it moves."""
 
+from applications.presets.digits import DIGITS
+
 TWO_MOONS = {
     "description": "Two moons; pseudo-labels. Pictures of the boundary.",
     "dataset": {
@@ -23,16 +25,7 @@ TWO_MOONS = {
         "nesterov": True,
     },
     "unlabeled_loss": {"name": "PseudoLabel", "confidence": 0.5},
-    "influence": {
-        "parameters": "last_layer",
-        "curvature": "hessian",
-        "solver": {
-            "name": "Exact",
-            "damping": 0.01,
-            "relative_to": "largest_eigenvalue",
-        },
-        "outer": "loss",
-    },
+    "influence": DIGITS["influence"],
     "weights": {
         "initial_weight": 1.0,
         "max_weight": 2.0,
