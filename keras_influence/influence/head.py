@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -46,14 +47,18 @@ class Head:
     def features(self, recording: Recording) -> tf.Tensor:
         """What entered the layer, `(n, features)` in the kernel's dtype."""
         calls = [r for r in recording.records if r.layer is self.layer]
-        if len(calls) != 1 or len(calls[0].inputs.shape) != 2:
+        return self._entered([call.inputs for call in calls])
+
+    def _entered(self, inputs):
+        """The only inputs of a pass, which must be such as Eq. 6 wants."""
+        if len(inputs) != 1 or len(inputs[0].shape) != 2:
             raise ValueError(
                 "The last layer must be called once, on inputs of shape "
                 f"(batch, features). Received: layer {self.layer.name!r} with "
-                f"inputs of shapes {[tuple(r.inputs.shape) for r in calls]}. "
+                f"inputs of shapes {[tuple(x.shape) for x in inputs]}. "
                 "Take `parameters='all'` for such a network."
             )
-        return ops.cast(calls[0].inputs, self.variables[0].dtype)
+        return ops.cast(inputs[0], self.variables[0].dtype)
 
     def run(self, network: keras.Model, x) -> tf.Tensor:
         """What enters the layer in inference mode, a tensor as `features`."""
@@ -88,16 +93,52 @@ def find_head(network: keras.Model, inputs) -> Head:
     found = []
 
     def trace(inputs):
-        with _calls(_candidates(network)) as calls:
-            output = network(inputs, training=False)
-        found.append(_source(output, calls))
+        found.append(_traced_head(network, inputs)[0])
 
+    _trace(trace, inputs)
+    return found[-1]
+
+
+def trace_head(network: keras.Model, inputs) -> tuple[Head, Callable]:
+    """A network's head, and what enters it: one trace for both.
+
+    Args:
+        network: as of `find_head`.
+        inputs: as of `find_head`.
+
+    Returns:
+        Tuple of the `Head` and a compiled function from inputs like these to
+        a tensor `(n, features)`, as of `Head.run`.
+
+    Raises:
+        ValueError: as `find_head`, or if the head's inputs are none such.
+    """
+    heads = []
+
+    def trace(inputs):
+        head, entered = _traced_head(network, inputs)
+        heads.append(head)
+        return head._entered(entered)
+
+    run = _trace(trace, inputs)
+    return heads[-1], run
+
+
+def _trace(function, inputs):
     specs = keras.tree.map_structure(
         lambda x: tf.TensorSpec(x.shape, x.dtype), inputs
     )
     with tf.init_scope():
-        tf.function(trace, autograph=False).get_concrete_function(specs)
-    head = found[-1]
+        return tf.function(function, autograph=False).get_concrete_function(
+            specs
+        )
+
+
+def _traced_head(network, inputs):
+    """The head, and the inputs of all of its calls."""
+    with _calls(_candidates(network)) as calls:
+        output = network(inputs, training=False)
+    head = _source(output, calls)
     if not isinstance(head, keras.layers.Dense):
         raise ValueError(
             "Argument `network` must end in a Dense layer that gives the "
@@ -114,7 +155,7 @@ def find_head(network: keras.Model, inputs) -> Head:
             "the loss `from_logits=True`."
         )
     check_plain(head)
-    return Head(head)
+    return Head(head), [inputs for layer, inputs, _ in calls if layer is head]
 
 
 def check_plain(layer: keras.layers.Dense) -> None:

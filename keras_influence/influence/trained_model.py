@@ -14,7 +14,7 @@ from keras_influence.influence.compiled_scores import (
     head_scores,
     mean_objective,
 )
-from keras_influence.influence.head import find_head
+from keras_influence.influence.head import trace_head
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import LastLayerScope
@@ -65,11 +65,12 @@ class TrainedModel:
         self.verbose = verbose
         batches = Batches("train", train, batch_size)
         self.head: Any = None
+        run = None
         if self.influence.parameters == "last_layer":
-            self.head = find_head(model, batches.spec)
+            self.head, run = trace_head(model, batches.spec)
         self.scope: Any = self.influence.scope(model, self.head)
         if not self.scope.is_deep:
-            self._run = tf.function(self.scope.features, autograph=False)
+            self._network, self._traced = model, (batches.spec, run)
             # What enters the head is computed: it is all that is left to run.
             self.scope = LastLayerScope(self.head, tf.convert_to_tensor)
         self._gradients: dict = {}
@@ -82,7 +83,9 @@ class TrainedModel:
     def _read(self, batches):
         if self.scope.is_deep:
             return batches.dataset()
-        run = self._run.get_concrete_function(batches.spec)
+        spec, run = self._traced
+        if batches.spec != spec:
+            _, run = trace_head(self._network, batches.spec)
         steps = self.progress(batches, batches.count)
         return batches.features(run, self.head, self.loss, steps)
 
