@@ -25,7 +25,8 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --durations=30
 
 test-all: setup
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow" --cov=keras_influence
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow" \
+		--cov=keras_influence
 
 # What the lowest versions of the dependencies could break, in minutes.
 test-lowest: $(LOWEST)/installed
