@@ -5,6 +5,8 @@ import itertools
 import keras
 import numpy as np
 
+BATCH = 256
+
 
 class CollapseWarning(keras.callbacks.Callback):
     """Warns when a network gives all inputs the same class.
@@ -66,7 +68,17 @@ def predicted(network: keras.Model, x) -> np.ndarray:
         network: a `keras.Model` that maps inputs to logits.
         x: inputs, an array or a nest of arrays.
     """
-    return np.argmax(network.predict(x, batch_size=256, verbose=0), axis=-1)
+
+    def classes(start):
+        rows = keras.tree.map_structure(
+            lambda leaf: leaf[start : start + BATCH], x
+        )
+        # Step by step: `predict` traces every network, and every size, anew.
+        logits = network(rows, training=False)
+        return keras.ops.convert_to_numpy(logits).argmax(-1)
+
+    count = len(keras.tree.flatten(x)[0])
+    return np.concatenate([*map(classes, range(0, count, BATCH))])
 
 
 def largest_share(classes: np.ndarray) -> float:
