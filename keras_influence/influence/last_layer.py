@@ -22,6 +22,7 @@ from keras_influence.influence.output_hessian import (
     OutputOuterProduct,
     SoftmaxHessian,
     output_hessian,
+    softmax_product,
     total_loss,
 )
 from keras_influence.solvers import Operator, Restriction
@@ -164,21 +165,21 @@ class LastLayerCurvature(Operator):
         return product + self._penalty_product(vector)
 
     def _all_softmax(self):
-        """`p` of all rows and its weighted multiple, if all is softmax."""
-        p, scaled = [], []
+        """What `softmax_product` takes, of all rows, if all is softmax."""
+        p, scaled, likeliest = [], [], []
         for weights, block in zip(self.weights, self.blocks, strict=True):
             if not isinstance(block, SoftmaxHessian):
                 return None
             p.append(_flat(block.p))
             scaled.append(_flat(weights[:, None, None] * block.scaled))
-        return ops.concatenate(p), ops.concatenate(scaled)
+            likeliest.append(ops.reshape(block.likeliest, (-1,)))
+        return tuple(map(ops.concatenate, (p, scaled, likeliest)))
 
     def _product(self, rows, direction):
         outputs = tf.matmul(rows, direction)
         if self._softmax is not None:
-            p, scaled = self._softmax
-            product = scaled * outputs
-            product -= p * ops.sum(product, -1, keepdims=True)
+            p, scaled, likeliest = self._softmax
+            product = softmax_product(p, scaled, likeliest, outputs)
             return tf.matmul(rows, product, transpose_a=True)
         shapes = [ops.shape(a)[:2] for a in self.objective.features]
         parts = tf.split(outputs, [n * views for n, views in shapes])

@@ -94,24 +94,37 @@ class SoftmaxHessian:
         self.p = ops.softmax(outputs)
         self.shares = ops.convert_to_tensor(shares, self.p.dtype)
         self.scaled = self.shares[:, None] * self.p
+        self.likeliest = ops.argmax(outputs, -1)
 
     def matvec(self, y):
         """`W_n y_n` for `y` of shape `(n, views, units)`."""
-        product = self.scaled * y
-        return product - self.p * ops.sum(product, -1, keepdims=True)
+        return softmax_product(self.p, self.scaled, self.likeliest, y)
 
     def dense(self):
         """`W_n` as a tensor `(n, views, units, views, units)`."""
         p, scaled = self.p, self.scaled
-        blocks = tf.linalg.diag(scaled) - scaled[..., None] * p[..., None, :]
+        blocks = tf.linalg.set_diag(
+            -scaled[..., None] * p[..., None, :], scaled * self._rest()
+        )
         views = tf.eye(p.shape[1], dtype=p.dtype)
         return blocks[:, :, :, None] * views[None, :, None, :, None]
 
     def weighted_sum(self, weights):
         """`Σ_n w_n Σ_views W_n`, shape `(units, units)`."""
         weighted = weights[:, None, None] * self.scaled
-        return tf.linalg.diag(ops.sum(weighted, (0, 1))) - tf.einsum(
-            "nvc,nve->ce", weighted, self.p
+        return tf.linalg.set_diag(
+            -tf.einsum("nvc,nve->ce", weighted, self.p),
+            ops.sum(weighted * self._rest(), (0, 1)),
+        )
+
+    def _rest(self):
+        """`1 - p`, of the likeliest class as the sum of the others."""
+        is_likeliest = ops.one_hot(
+            self.likeliest, self.p.shape[-1], dtype=self.p.dtype
+        )
+        others = self.p * (1 - is_likeliest)
+        return ops.where(
+            is_likeliest > 0, ops.sum(others, -1, keepdims=True), 1 - self.p
         )
 
 
@@ -136,6 +149,24 @@ class OutputOuterProduct:
     def weighted_sum(self, weights):
         """`Σ_n w_n Σ_views δ_n δ_nᵀ`, shape `(units, units)`."""
         return tf.einsum("n,nvc,nve->ce", weights, self.delta, self.delta)
+
+
+def softmax_product(p, scaled, likeliest, y):
+    """`s (diag(p) - p pᵀ) y`, exact for sure predictions too.
+
+    A constant added to `y` changes nothing, but for what rounding leaves of
+    `1 - p` where `p` is almost 1.
+
+    Args:
+        p: tensor `(..., units)`.
+        scaled: tensor like `p`, the multiple `s p`.
+        likeliest: integer tensor `(...)`, the class with the largest `p`.
+        y: tensor like `p`.
+    """
+    places = likeliest[..., None]
+    y = y - tf.gather(y, places, axis=-1, batch_dims=len(y.shape) - 1)
+    product = scaled * y
+    return product - p * ops.sum(product, -1, keepdims=True)
 
 
 def total_loss(term):

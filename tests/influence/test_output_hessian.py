@@ -63,3 +63,29 @@ class OwnCall(losses.GivenLabels):
 )
 def test_other_losses_are_differentiated(loss):
     assert isinstance(output_hessian(term(loss, VIEWS), OUTPUTS), OutputHessian)
+
+
+@pytest.mark.parametrize("logit", [1.0, 10.0, 20.0, 30.0])
+def test_sure_predictions_in_single_precision(logit):
+    outputs = logit * np.eye(3)[:, None] + random.normal(size=(3, 2, 3))
+    y = random.normal(size=outputs.shape)
+    weights = random.uniform(size=3)
+    found = SoftmaxHessian(tf.constant(outputs, "float32"))
+    # Not `1 - p`, of which double precision keeps little at 30.
+    p = np.exp(outputs - outputs.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    truth = -p[..., :, None] * p[..., None, :]
+    for unit in range(3):
+        truth[..., unit, unit] = p[..., unit] * np.delete(p, unit, -1).sum(-1)
+    blocks = np.einsum("nvcve->nvce", found.dense().numpy())
+    np.testing.assert_allclose(blocks, truth, rtol=1e-4, atol=0)
+    product = found.matvec(tf.constant(y, "float32"))
+    size = np.abs(truth).sum((-1, -2))[..., None]
+    expected = np.einsum("nvce,nve->nvc", truth, y)
+    np.testing.assert_allclose(product / size, expected / size, atol=1e-5)
+    np.testing.assert_allclose(
+        found.weighted_sum(tf.constant(weights, "float32")),
+        np.einsum("n,nvce->ce", weights, truth),
+        rtol=1e-4,
+        atol=0,
+    )
