@@ -22,7 +22,7 @@ demo: setup
 	$(BIN)/python -m applications run digits
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --durations=30
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=30
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow" \
