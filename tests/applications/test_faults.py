@@ -91,7 +91,7 @@ def check(run, folder, name, kills, full_disks):
 
 @pytest.mark.filterwarnings("ignore:Even though")
 def test_a_few_faults(run, tmp_path):
-    check(run, tmp_path, "linear", 0.01, 0.007)
+    check(run, tmp_path, "digits", 0.015, 0.015)
 
 
 @pytest.mark.slow
