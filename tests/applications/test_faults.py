@@ -99,9 +99,9 @@ def test_a_few_faults(run, tmp_path):
 @pytest.mark.parametrize(
     ("name", "kills"),
     [
-        *[("linear", 0.2), ("digits", 0.2), ("digits_fixmatch", 0.2)],
-        *[("fashion_mnist", 0.2), ("uda_cifar10_250", 0.2)],
-        *[("uda_text", 0.1), ("own_table", 0.5)],
+        *[("linear", 1), ("digits", 0.5), ("digits_fixmatch", 0.5)],
+        *[("fashion_mnist", 0.3), ("uda_cifar10_250", 0.3)],
+        *[("uda_text", 0.1), ("own_table", 1)],
     ],
 )
 def test_a_fault_at_every_operation(run, tmp_path, name, kills, pytestconfig):

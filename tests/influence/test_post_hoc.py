@@ -151,26 +151,6 @@ def test_the_compiled_loss_is_the_default():
     assert_close(scores(model, loss=None), scores(model))
 
 
-def test_the_network_is_traced_once_a_form_of_data():
-    calls = []
-
-    class Counted(keras.layers.Layer):
-        def call(self, x):
-            calls.append(x.dtype)
-            return x
-
-    layers = [keras.Input((4,)), Counted(), keras.layers.Dense(3)]
-    model = keras.Sequential(layers)
-    x, y = np.round(4 * TRAIN[0]).astype("float32"), TRAIN[1]
-    judged_x, judged_y = np.round(4 * VALIDATION[0]), VALIDATION[1]
-    calls.clear()
-    expected = scores(model, (x, y), (judged_x.astype("float32"), judged_y))
-    assert len(calls) == 1
-    found = scores(model, (x, y), (judged_x.astype("int32"), judged_y))
-    assert len(calls) == 3
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
 def test_a_subclassed_model_with_dictionary_inputs():
     class Network(keras.Model):
         def __init__(self):
