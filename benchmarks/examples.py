@@ -6,7 +6,7 @@ A tiny network, so that nothing but what is kept of every example counts: free
 weights with `Evidence` (four numbers an example), the default weight network
 (five), and one that keeps nothing. Memory is that of the process, beyond what
 stood before: with the data made, with the model built, at its most in 20 steps
-of `fit`, and at its most in `save`.
+of `fit`, in `save` and in `save_weights`.
 """
 
 import argparse
@@ -64,6 +64,11 @@ def trained(size, weighting):
             made["model"].save(path)
             made["file"] = os.path.getsize(path) / 2**20
 
+    def save_weights():
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model.weights.h5")
+            made["model"].save_weights(path)
+
     row = {"weights": weighting, "examples": f"{size:.0e}"}
     row["build +MB"] = peak_growth(build)
     row["fit +MB"] = peak_growth(lambda: fit(STEPS))
@@ -75,6 +80,7 @@ def trained(size, weighting):
     row["save +MB"] = peak_growth(save)
     row["save s"] = time.process_time() - start
     row["file MB"] = made["file"]
+    row["save_weights +MB"] = peak_growth(save_weights)
     return row
 
 

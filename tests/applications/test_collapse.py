@@ -1,8 +1,14 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from applications.collapse import CollapseWarning, largest_share, predicted
+from applications.collapse import (
+    BATCH,
+    CollapseWarning,
+    largest_share,
+    predicted,
+)
 
 X = np.linspace(-1, 1, 20, dtype="float32")[:, None]
 
@@ -82,3 +88,22 @@ def test_predictions_of_nests():
     network = keras.Model(inputs, outputs)
     classes = predicted(network, {"a": X, "b": -X})
     np.testing.assert_array_equal(classes, (X[:, 0] < 0).astype(int))
+
+
+def test_predictions_of_many_trace_nothing():
+    eager = []
+
+    class Watched(keras.layers.Layer):
+        def call(self, x):
+            eager.append(tf.executing_eagerly())
+            return x
+
+    network = keras.Sequential([Watched(), keras.layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(2 * BATCH + 9, 2))
+    x = x.astype("float32")
+    network(x[:1])
+    eager.clear()
+    classes = predicted(network, x)
+    assert eager == [True] * 3
+    expected = network.predict(x, verbose=0).argmax(-1)
+    np.testing.assert_array_equal(classes, expected)
