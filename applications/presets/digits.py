@@ -30,6 +30,7 @@ DIGITS = {
             "name": "Exact",
             "damping": 0.01,
             "relative_to": "largest_eigenvalue",
+            "tolerance": 0.02,
         },
         "outer": "loss",
     },

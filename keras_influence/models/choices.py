@@ -98,8 +98,8 @@ def influence(chosen: Influence | Unrolled | None) -> Influence | Unrolled:
     """The estimator, by default one as exact as the scores of a batch are."""
     if chosen is not None:
         return chosen
-    # Beside exact ones the scores correlate by more than 0.9999.
-    solver = solvers.Exact(0.01, "largest_eigenvalue", tolerance=5e-3)
+    # Beside exact ones the scores correlate by more than 0.999.
+    solver = solvers.Exact(0.01, "largest_eigenvalue", tolerance=2e-2)
     return Influence(solver=solver)
 
 

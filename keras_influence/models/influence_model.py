@@ -170,7 +170,7 @@ class InfluenceModel(InfluenceTrainer):
                 the weights. `None` takes `MAdam(0.01)` for weights that are
                 predicted, `Evidence(2.0)` for free ones. Defaults to `None`.
             influence: a `keras_influence.Influence` or `Unrolled`. `None` is
-                the default `Influence()`, solved to 5e-3: the scores of a
+                the default `Influence()`, solved to 2e-2: the scores of a
                 batch are noisier than that. Defaults to `None`.
             validation_set: tuple `(x, y)` of arrays or a `tf.data.Dataset` of
                 single examples: what the weights are judged by. It is kept in

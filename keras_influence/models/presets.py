@@ -1,17 +1,18 @@
 """Settings of an `InfluenceModel` that belong together."""
 
 from keras_influence.influence.influence import Influence
+from keras_influence.models import choices
 from keras_influence.optimizers import Evidence, MAdam
 from keras_influence.weighting import WeightNetwork
 
 PRESETS = {
     "recommended": lambda: {
-        "influence": Influence(),
+        "influence": choices.influence(None),
         "weight_optimizer": MAdam(0.01),
         "inner_steps": 2,
     },
     "single_weights": lambda: {
-        "influence": Influence(),
+        "influence": choices.influence(None),
         "weight_optimizer": Evidence(2.0),
         "inner_steps": 2,
     },

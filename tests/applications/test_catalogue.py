@@ -6,7 +6,7 @@ from rich.console import Console
 from applications.catalogue import METHODS, explained, listed
 from applications.presets import PRESETS
 from applications.recipe import resolve, sources
-from keras_influence import losses
+from keras_influence import losses, preset
 
 
 def text(shown):
@@ -58,3 +58,11 @@ def test_the_cost_and_the_letters():
     assert "hours: 3.5" in shown
     assert "B: USB's public code" in shown
     assert "S: its authors' code" not in shown
+
+
+def test_the_demo_estimates_as_the_library_does():
+    solver = dict(resolve("digits")["influence"]["solver"])
+    default = preset("recommended")["influence"].solver
+    assert solver.pop("name") == type(default).__name__
+    assert solver.items() <= default.get_config().items()
+    assert solver["tolerance"] == default.tolerance
