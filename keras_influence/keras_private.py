@@ -108,6 +108,25 @@ def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     return model._loss_tracker
 
 
+def build_metrics(model: keras.Model, data, classes: int) -> None:
+    """Makes the metrics of a compiled model before its first step.
+
+    Keras makes them within its trace, after which TensorFlow traces it again.
+
+    Args:
+        model: a compiled model.
+        data: what `fit` got; a `tf.data.Dataset` says what it holds.
+        classes: integer, the width of its logits.
+    """
+    metrics = model._compile_metrics
+    if metrics is None or metrics.built or model._distribute_strategy:
+        return
+    match getattr(data, "element_spec", None):
+        case {"labeled": (_, tf.TensorSpec() as y, *_)}:
+            labels = keras.KerasTensor(y.shape, y.dtype.name)
+            metrics.build(labels, keras.KerasTensor((None, classes)))
+
+
 def variable_place(
     optimizer: keras.optimizers.Optimizer, variable: keras.Variable
 ) -> int:

@@ -15,6 +15,7 @@ from keras_influence.influence.head import (
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.unrolled import Unrolled
+from keras_influence.keras_private import build_metrics
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models import choices
 from keras_influence.models.influence_trainer import InfluenceTrainer
@@ -257,6 +258,7 @@ class InfluenceModel(InfluenceTrainer):
         choices.check_fit(self, x, y, kwargs)
         if self._head is not None:
             check_plain(self._head.layer)
+            build_metrics(self, x, self._head.classes)
         # The data set is shuffled already; Keras warns where this is `True`.
         return super().fit(x, y, **{"shuffle": False, **kwargs})
 

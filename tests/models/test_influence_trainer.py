@@ -12,6 +12,8 @@ from tests.cases.models import (
     RowSGD,
     compiled,
     data,
+    draw,
+    fit,
     linear_network,
 )
 
@@ -107,3 +109,30 @@ def test_the_head_is_not_known_before_the_network_is_built():
 )
 def test_what_differentiates_through_the_network(influence, deep):
     assert compiled(linear_network(), influence=influence).is_deep is deep
+
+
+@pytest.mark.parametrize("labels", ["sparse", "one-hot"])
+def test_a_step_is_traced_once(monkeypatch, labels):
+    """Also with metrics that Keras would make within the first trace."""
+    traced, step = [], ki.InfluenceModel.train_step
+
+    def train_step(self, data, updates=False):
+        traced.append(updates)
+        return step(self, data, updates)
+
+    monkeypatch.setattr(ki.InfluenceModel, "train_step", train_step)
+    x, y = draw(12, 1)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if labels == "one-hot":
+        y = np.eye(3, dtype="float32")[y]
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model = compiled(
+        linear_network(),
+        loss=loss,
+        metrics=["accuracy"],
+        validation_set=(x, y),
+        inner_steps=2,
+    )
+    logs = fit(model, 6, data(labeled=(x, y)))
+    assert sorted(traced) == [False, True]
+    assert logs["accuracy"] > 0
