@@ -29,7 +29,7 @@ class WeightNetwork(keras.layers.Layer):
         signals: what `f` sees of an example, one or a sequence of: `"loss"`
             (before mask and weight), `"confidence"` (highest probability),
             `"entropy"`, `"features"` (what enters the last layer),
-            `"evidence"` (a tenth of the t statistic of its derivatives),
+            `"evidence"` (arsinh of the t statistic of its derivatives),
             `"mean_loss"` (over all steps that saw it), and functions from `Examples` to a
             tensor of shape `(n,)`. Defaults to `("loss", "confidence",
             "entropy", "evidence", "mean_loss")`.

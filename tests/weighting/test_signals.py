@@ -22,7 +22,7 @@ EXPECTED = {
     "confidence": P.max(-1)[:, None],
     "entropy": scipy.stats.entropy(P, axis=-1)[:, None],
     "features": EXAMPLES.features,
-    "evidence": EXAMPLES.evidence[:, None] / 10,
+    "evidence": np.arcsinh(EXAMPLES.evidence[:, None]),
     "mean_loss": EXAMPLES.mean_loss[:, None],
 }
 
