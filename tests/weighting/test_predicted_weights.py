@@ -71,7 +71,7 @@ def test_evidence_is_that_of_the_example():
         weighting.after_update(EXAMPLES, tf.constant([1.0, -1.0, 0.0]))
     found = weighting(EXAMPLES)
     np.testing.assert_allclose(
-        found, expected(np.arcsinh([4, -4, 0])), rtol=1e-5
+        found, expected(2 * np.arcsinh([2, -2, 0])), rtol=1e-5
     )
     assert len(weighting.trainable_variables) == 1
 
