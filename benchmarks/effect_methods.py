@@ -238,8 +238,9 @@ class Trainings:
         if np.ptp(weights) > 0:
             scores["weight"] = weights
             scores["label quality"] = quality = model.label_quality
-            row["harmful weight"] = float(weights[harmful].mean())
-            row["other weight"] = float(weights[~harmful].mean())
+            for name, part in (("harmful", harmful), ("other", ~harmful)):
+                if part.any():
+                    row[f"{name} weight"] = float(weights[part].mean())
             row["doubted"] = int(np.count_nonzero(quality < 0.5))
             row["harmful"] = int(np.count_nonzero(harmful))
         for name, score in scores.items():
