@@ -211,11 +211,13 @@ def plot(rows: list, path) -> None:
     """
     names = list(dict.fromkeys(row["scenario"] for row in rows))
     every = list(dict.fromkeys(row["method"] for row in rows))
-    figure = Figure((6 * len(names) + 2, 4), layout="constrained")
+    across = min(len(names), 3)
+    down = -(-len(names) // across)
+    figure = Figure((5 * across + 2, 4 * down), layout="constrained")
     FigureCanvasAgg(figure)
     lines = {}
     for k, name in enumerate(names, start=1):
-        axes = figure.add_subplot(1, len(names), k)
+        axes = figure.add_subplot(down, across, k)
         own = [row for row in rows if row["scenario"] == name]
         steps = own[0]["steps"] / 10 * np.arange(1, 11)
         for method in dict.fromkeys(row["method"] for row in own):

@@ -64,10 +64,12 @@ def test_scaling(tmp_path):
     default = {row["operations"] for row in graphs if row["solver"] != "dense"}
     assert max(default) < 2000
     assert {row["step"] for row in steps} >= {"plain", "update", "stock Keras"}
+    bounds = {"to 1e-5": (1e-4, 2e-5), "default": (0.1, 2.1e-2)}
     for row in solves:
-        if row["solver"] == "default":
-            assert row["scores off by"] < 1e-4
-            assert row["residual"] < 2e-5
+        if row["solver"] in bounds:
+            error, residual = bounds[row["solver"]]
+            assert row["scores off by"] < error
+            assert row["residual"] < residual
 
 
 @pytest.mark.slow
