@@ -33,7 +33,8 @@ def peak_memory(function: Callable) -> float:
     """The most memory that TensorFlow holds during one call, in megabytes.
 
     What it held before is not counted, nor, in builds with oneDNN, are
-    tensors below 256 kB.
+    tensors below 256 kB. A tensor counts up to twice where the allocator
+    gives it a larger piece that is free.
     """
     try:
         tf.config.experimental.reset_memory_stats("CPU:0")

@@ -18,6 +18,5 @@ def test_peak_of_tensors_is_what_a_call_allocates():
     def allocate():
         return tf.reduce_sum(tf.ones((15, 2**20)) * tf.ones(()))
 
-    # One of them may count what the runtime allocates beside the call.
-    peaks = sorted(harness.peak_memory(allocate) for _ in range(5))
-    assert 55 < peaks[2] < 135
+    # A free piece of memory up to twice a tensor's size is given whole.
+    assert 115 < harness.peak_memory(allocate) < 2 * 120 + 10
