@@ -76,6 +76,7 @@ def training_loss(
         prediction=views[view],
         mask=mask,
         features=None if features is None else batch.split(features)[1][view],
+        label=batch.label if unlabeled_loss.requires_labels else None,
     )
     weights = ops.stop_gradient(ops.cast(weighting(examples), mask.dtype))
     # The mean runs over all unlabelled examples, masked ones included.

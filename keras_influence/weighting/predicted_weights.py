@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.replicas import of_all_replicas
+from keras_influence.replicas import of_all_replicas, of_this_replica
 from keras_influence.weighting.example_weights import ExampleWeights
 from keras_influence.weighting.running_means import RunningMeans
 from keras_influence.weighting.signals import Examples
@@ -24,6 +24,11 @@ class PredictedWeights(Weighting):
     The weight optimizer moves `φ`, which has no bounds; a stretched sigmoid
     keeps `λ` in its own and reaches 0: a wrong label that counts only a little
     is learned by heart all the same when training is long.
+
+    Where labels were given and mean losses are kept, no weight is above the one
+    that would be its own if those of the batch were handed out in the order of
+    mean losses, the highest to the lowest: the network says how much of a batch
+    to believe, and a label must not be among those that are learned late.
 
     Args:
         weight_network: a `WeightNetwork`.
@@ -154,7 +159,12 @@ class PredictedWeights(Weighting):
         outputs += _logit_of(self.initial_weight / self.max_weight)
         if self.residuals is not None:
             outputs += self.residuals(examples)
-        return self.max_weight * _stretched_sigmoid(outputs)
+        weights = self.max_weight * _stretched_sigmoid(outputs)
+        if self.mean_losses is None or examples.label is None:
+            return weights
+        limits = _in_order_of(examples.mean_loss, weights)
+        # The derivative goes on as if there were no limit.
+        return weights - ops.stop_gradient(ops.relu(weights - limits))
 
     def after_update(
         self, examples: Examples, hypergradient: tf.Tensor
@@ -195,6 +205,15 @@ def _stretched_sigmoid(outputs):
     stretched = (1 + STRETCH) * ops.sigmoid(outputs) - STRETCH
     # The derivative goes on where it is cut: a weight of 0 can rise again.
     return stretched + ops.stop_gradient(ops.relu(-stretched))
+
+
+def _in_order_of(losses, weights):
+    """The weights of a batch, the highest at the lowest loss, and so on."""
+    size = ops.shape(weights)[0]
+    weights, losses = of_all_replicas(weights, losses)
+    places = ops.argsort(ops.argsort(losses))
+    ordered = ops.take(ops.sort(weights)[::-1], places)
+    return of_this_replica(ordered, size)
 
 
 def _logit_of(share):

@@ -26,6 +26,8 @@ class Examples(NamedTuple):
         mean_loss: tensor of shape `(n,)`, the means of their losses over all
             steps that saw them; `None` where `"mean_loss"` is not among the
             signals.
+        label: tensor with `n` rows, the labels that came with them; `None`
+            where the network gives its own.
     """
 
     index: tf.Tensor
@@ -36,6 +38,7 @@ class Examples(NamedTuple):
     features: tf.Tensor | None = None
     evidence: tf.Tensor | None = None
     mean_loss: tf.Tensor | None = None
+    label: tf.Tensor | None = None
 
 
 def confidence(examples: Examples) -> tf.Tensor:

@@ -14,11 +14,11 @@ LOSSES = tf.constant([0.5, -1.0, 2.0])
 EXAMPLES = Examples(index=np.array([4, 0, 2]), losses=LOSSES)
 
 
-def linear(residual=False, signals="loss"):
-    """`f(signals) = 2·signal`."""
+def linear(residual=False, signals="loss", slope=2.0):
+    """`f(signals) = slope·signal`."""
     layer = keras.layers.Dense(1, use_bias=False)
     layer.build((None, 1))
-    layer.set_weights([np.array([[2.0]])])
+    layer.set_weights([np.array([[slope]])])
     return WeightNetwork(signals, layer, residual)
 
 
@@ -78,15 +78,50 @@ def test_evidence_is_that_of_the_example():
 
 def test_the_mean_loss_remembers():
     """What the last steps saw, and this one."""
-    weighting = made(linear(signals="mean_loss"))
-    np.testing.assert_allclose(weighting(EXAMPLES), expected(2 * LOSSES), 1e-5)
+    weighting = made(linear(signals="mean_loss", slope=-2.0))
+    np.testing.assert_allclose(weighting(EXAMPLES), expected(-2 * LOSSES), 1e-5)
     weighting.after_step(EXAMPLES, tf.ones(3))
     none = EXAMPLES._replace(losses=tf.zeros(3))
-    np.testing.assert_allclose(weighting(none), expected(LOSSES), rtol=1e-5)
+    np.testing.assert_allclose(weighting(none), expected(-LOSSES), rtol=1e-5)
     weighting.after_step(none, tf.ones(3))
     np.testing.assert_allclose(
-        weighting(none), expected(2 * LOSSES / 3), rtol=1e-5
+        weighting(none), expected(-2 * LOSSES / 3), rtol=1e-5
     )
+
+
+def test_no_given_label_counts_more_than_its_place_by_mean_loss():
+    """Of the batch's own weights, the highest for the lowest mean loss."""
+    # Mean losses of 0.5, -1.0 and 1.0, so that the network errs about two.
+    examples = EXAMPLES._replace(losses=tf.constant([1.5, -3.0, 4.0]))
+    layer = keras.layers.Dense(1, use_bias=False)
+    layer.build((None, 2))
+    layer.set_weights([np.array([[1.0], [-2.0]])])
+    weighting = made(WeightNetwork(("loss", "mean_loss"), layer))
+    weighting.after_step(EXAMPLES._replace(losses=-LOSSES), tf.ones(3))
+    found = []
+    for label in (None, np.array([0, 1, 1])):
+        with tf.GradientTape() as tape:
+            weights = weighting(examples._replace(label=label))
+        [slopes] = tape.gradient(weights, weighting.trainable_variables)
+        found.append((weights, slopes))
+    (own, slopes), (weights, same) = found
+    np.testing.assert_allclose(own, expected([0.5, -1.0, 2.0]), rtol=1e-5)
+    low, middle, high = np.sort(own)
+    np.testing.assert_allclose(
+        weights, np.minimum(own, [middle, high, low]), rtol=1e-6
+    )
+    # The derivative goes on as if there were no limit.
+    np.testing.assert_array_equal(slopes, same)
+
+
+def test_weights_that_start_alike_have_no_limit():
+    weighting = made(WeightNetwork())
+    examples = EXAMPLES._replace(
+        logits={"weak": tf.zeros((3, 2))},
+        prediction=tf.zeros((3, 2)),
+        label=np.array([0, 1, 1]),
+    )
+    np.testing.assert_allclose(weighting(examples), 0.3, rtol=1e-6)
 
 
 def test_as_many_are_doubted_as_have_low_weights():
