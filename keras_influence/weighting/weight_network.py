@@ -20,8 +20,9 @@ class WeightNetwork(keras.layers.Layer):
 
     Two signals remember: `"evidence"` is what the derivatives of the example
     itself have said so far, and `"mean_loss"` tells a wrong label that the
-    network has learned by heart from one that was right from the start. Each
-    keeps two numbers for every example. Without them nothing is kept: for data
+    network has learned by heart from one that was right from the start, and
+    limits the weight of a label that was given. Each keeps two numbers for
+    every example. Without them nothing is kept: for data
     that is seen less than once, or is too much for a table, take
     `signals=("loss", "confidence", "entropy")`.
 
