@@ -20,8 +20,9 @@ MASK = np.array([1.0, 0.0, 1.0], "float32")
 
 
 class Loss(ki.losses.UnlabeledLoss):
-    def __init__(self, views=None):
+    def __init__(self, views=None, requires_labels=False):
         self.views = views
+        self.requires_labels = requires_labels
 
     def call(self, logits, labels, step):
         strong = logits["strong"]
@@ -39,14 +40,20 @@ class Seeing(ExampleWeights):
         return super().call(examples)
 
 
-def run(views=None, sample_weight=None, features=FEATURES):
+def run(
+    views=None,
+    sample_weight=None,
+    features=FEATURES,
+    label=None,
+    requires_labels=False,
+):
     batch = Batch(
         x=np.zeros((2, 1)),
         y=Y,
         sample_weight=sample_weight,
         views={"weak": np.zeros((3, 1)), "strong": np.zeros((3, 1))},
         index=INDEX,
-        label=None,
+        label=label,
     )
     weighting = Seeing(5, LAMBDA, None)
     losses = training_loss(
@@ -56,7 +63,7 @@ def run(views=None, sample_weight=None, features=FEATURES):
         loss=PerExampleLoss(
             keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         ),
-        unlabeled_loss=Loss(views),
+        unlabeled_loss=Loss(views, requires_labels),
         weighting=weighting,
         step=tf.constant(0),
     )
@@ -108,6 +115,16 @@ def test_the_view_that_gives_pseudo_labels_is_what_weights_see(views, rows):
 
 def test_features_that_nobody_wants():
     assert run(features=None)[1].features is None
+
+
+@pytest.mark.parametrize("requires_labels", [True, False])
+def test_labels_that_the_loss_asks_for_are_what_weights_see(requires_labels):
+    label = np.array([2, 0, 1])
+    _, seen = run(label=label, requires_labels=requires_labels)
+    if requires_labels:
+        np.testing.assert_array_equal(seen.label, label)
+    else:
+        assert seen.label is None
 
 
 def test_no_gradient_flows_through_the_weights():
