@@ -14,11 +14,11 @@ LOSSES = tf.constant([0.5, -1.0, 2.0])
 EXAMPLES = Examples(index=np.array([4, 0, 2]), losses=LOSSES)
 
 
-def linear(residual=False, signals="loss", slope=2.0):
-    """`f(signals) = slope·signal`."""
+def linear(residual=False, signals="loss"):
+    """`f(signals) = 2·signal`."""
     layer = keras.layers.Dense(1, use_bias=False)
     layer.build((None, 1))
-    layer.set_weights([np.array([[slope]])])
+    layer.set_weights([np.array([[2.0]])])
     return WeightNetwork(signals, layer, residual)
 
 
@@ -78,14 +78,14 @@ def test_evidence_is_that_of_the_example():
 
 def test_the_mean_loss_remembers():
     """What the last steps saw, and this one."""
-    weighting = made(linear(signals="mean_loss", slope=-2.0))
-    np.testing.assert_allclose(weighting(EXAMPLES), expected(-2 * LOSSES), 1e-5)
+    weighting = made(linear(signals="mean_loss"))
+    np.testing.assert_allclose(weighting(EXAMPLES), expected(2 * LOSSES), 1e-5)
     weighting.after_step(EXAMPLES, tf.ones(3))
     none = EXAMPLES._replace(losses=tf.zeros(3))
-    np.testing.assert_allclose(weighting(none), expected(-LOSSES), rtol=1e-5)
+    np.testing.assert_allclose(weighting(none), expected(LOSSES), rtol=1e-5)
     weighting.after_step(none, tf.ones(3))
     np.testing.assert_allclose(
-        weighting(none), expected(-2 * LOSSES / 3), rtol=1e-5
+        weighting(none), expected(2 * LOSSES / 3), rtol=1e-5
     )
 
 
