@@ -211,9 +211,9 @@ def _in_order_of(losses, weights):
     """The weights of a batch, the highest at the lowest loss, and so on."""
     size = ops.shape(weights)[0]
     weights, losses = of_all_replicas(weights, losses)
-    places = ops.argsort(ops.argsort(losses))
-    ordered = ops.take(ops.sort(weights)[::-1], places)
-    return of_this_replica(ordered, size)
+    places = tf.math.invert_permutation(tf.argsort(losses))
+    ordered = tf.sort(weights, direction="DESCENDING")
+    return of_this_replica(tf.gather(ordered, places), size)
 
 
 def _logit_of(share):
