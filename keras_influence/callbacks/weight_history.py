@@ -70,7 +70,7 @@ class WeightHistory(keras.callbacks.Callback):
         self.ids = _sample(self.examples, num_examples, self.seed)
         random = np.random.default_rng(self.seed)
         self._of_quartiles = (
-            np.arange(num_examples)
+            None
             if num_examples <= SAMPLE
             else random.integers(num_examples, size=SAMPLE)
         )
@@ -99,15 +99,21 @@ class WeightHistory(keras.callbacks.Callback):
 
     def _take(self, step):
         values = weight_values(self.model)
-
-        def rows(ids):
-            return ops.convert_to_numpy(ops.take(values, ids, axis=0))
-
-        quartiles = np.quantile(rows(self._of_quartiles), QUARTILES)
-        extremes = float(ops.min(values)), float(ops.max(values))
+        if self._of_quartiles is None:
+            # Ten times as fast as the operations of TensorFlow below.
+            values = ops.convert_to_numpy(values)
+            followed, drawn = values[self.ids], values
+            ends = values.min(), values.max()
+        else:
+            followed, drawn = (
+                ops.convert_to_numpy(ops.take(values, ids, axis=0))
+                for ids in (self.ids, self._of_quartiles)
+            )
+            ends = float(ops.min(values)), float(ops.max(values))
+        quartiles = np.quantile(drawn, QUARTILES)
         self.steps.append(step)
-        self.weights.append(rows(self.ids))
-        self.quantiles.append(np.array([extremes[0], *quartiles, extremes[1]]))
+        self.weights.append(followed)
+        self.quantiles.append(np.array([ends[0], *quartiles, ends[1]]))
 
 
 def weight_values(model):
