@@ -172,7 +172,7 @@ class LastLayerCurvature(Operator):
                 return None
             p.append(_flat(block.p))
             scaled.append(_flat(weights[:, None, None] * block.scaled))
-            likeliest.append(ops.reshape(block.likeliest, (-1,)))
+            likeliest.append(_flat(block.likeliest))
         return tuple(map(ops.concatenate, (p, scaled, likeliest)))
 
     def _product(self, rows, direction):

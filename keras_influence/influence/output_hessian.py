@@ -91,10 +91,11 @@ class SoftmaxHessian:
     """
 
     def __init__(self, outputs, shares=(1.0,)):
-        self.p = ops.softmax(outputs)
+        # Sooner than `softmax`, which oneDNN prepares anew for every batch.
+        self.p = ops.exp(ops.log_softmax(outputs))
         self.shares = ops.convert_to_tensor(shares, self.p.dtype)
         self.scaled = self.shares[:, None] * self.p
-        self.likeliest = ops.argmax(outputs, -1)
+        self.likeliest = ops.argmax(outputs, -1, keepdims=True)
 
     def matvec(self, y):
         """`W_n y_n` for `y` of shape `(n, views, units)`."""
@@ -120,7 +121,7 @@ class SoftmaxHessian:
     def _rest(self):
         """`1 - p`, of the likeliest class as the sum of the others."""
         is_likeliest = ops.one_hot(
-            self.likeliest, self.p.shape[-1], dtype=self.p.dtype
+            self.likeliest[..., 0], self.p.shape[-1], dtype=self.p.dtype
         )
         others = self.p * (1 - is_likeliest)
         return ops.where(
@@ -160,11 +161,10 @@ def softmax_product(p, scaled, likeliest, y):
     Args:
         p: tensor `(..., units)`.
         scaled: tensor like `p`, the multiple `s p`.
-        likeliest: integer tensor `(...)`, the class with the largest `p`.
+        likeliest: integer tensor `(..., 1)`, the class with the largest `p`.
         y: tensor like `p`.
     """
-    places = likeliest[..., None]
-    y = y - tf.gather(y, places, axis=-1, batch_dims=len(y.shape) - 1)
+    y = y - tf.gather(y, likeliest, axis=-1, batch_dims=len(y.shape) - 1)
     product = scaled * y
     return product - p * ops.sum(product, -1, keepdims=True)
 

@@ -49,22 +49,22 @@ class Tally(keras.metrics.Metric):
             means: list of scalar tensors, added if `kept`.
             counts: list of scalar tensors, added if not.
         """
-        kept_row = [1.0, *means, *[0.0] * len(self.counts)]
-        other_row = [0.0] * (1 + len(self.means)) + [*counts]
-        rows = [
-            ops.stack([ops.cast(number, "float32") for number in row])
-            for row in (kept_row, other_row)
-        ]
+        means, counts = (
+            ops.stack([ops.cast(number, "float32") for number in numbers])
+            for numbers in (means, counts)
+        )
+        kept_row = tf.concat([[1.0], means, [0.0] * len(self.counts)], 0)
+        other_row = tf.concat([[0.0] * (1 + len(self.means)), counts], 0)
         # Not a product: what is left out may be infinite.
-        self.totals.assign(self.totals + ops.where(kept, *rows))
+        self.totals.assign_add(ops.where(kept, kept_row, other_row))
 
     def result(self) -> dict:
         """Every name's mean or count."""
         totals = ops.convert_to_tensor(self.totals)
-        means, counts = tf.split(
-            totals[1:], [len(self.means), len(self.counts)]
+        kept, means, counts = tf.split(
+            totals, [1, len(self.means), len(self.counts)]
         )
-        means = ops.divide_no_nan(means, totals[0])
+        means = ops.divide_no_nan(means, kept)
         return {
             **dict(zip(self.means, tf.unstack(means), strict=True)),
             **dict(zip(self.counts, tf.unstack(counts), strict=True)),

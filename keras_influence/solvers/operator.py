@@ -290,11 +290,9 @@ def _lanczos_loop(operator, start, products):
 
 
 def _tridiagonal(diagonal, links):
-    return (
-        tf.linalg.diag(diagonal)
-        + tf.linalg.diag(links[:-1], k=1)
-        + tf.linalg.diag(links[:-1], k=-1)
-    )
+    # Above the diagonal the first entry is left out, below it the last.
+    bands = ops.stack([ops.roll(links, 1), diagonal, links])
+    return tf.linalg.diag(bands, k=(-1, 1))
 
 
 def gaussian(shape, number, dtype):

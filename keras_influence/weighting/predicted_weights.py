@@ -211,8 +211,10 @@ def _in_order_of(losses, weights):
     """The weights of a batch, the highest at the lowest loss, and so on."""
     size = ops.shape(weights)[0]
     weights, losses = of_all_replicas(weights, losses)
-    places = tf.math.invert_permutation(tf.argsort(losses))
-    ordered = tf.sort(weights, direction="DESCENDING")
+    count = ops.shape(weights)[0]
+    ordered, _ = tf.math.top_k(weights, count)
+    _, order = tf.math.top_k(-losses, count)
+    places = tf.math.invert_permutation(order)
     return of_this_replica(tf.gather(ordered, places), size)
 
 
