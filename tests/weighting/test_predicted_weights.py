@@ -82,17 +82,20 @@ def test_the_mean_loss_remembers():
     np.testing.assert_allclose(weighting(EXAMPLES), expected(2 * LOSSES), 1e-5)
     weighting.after_step(EXAMPLES, tf.ones(3))
     none = EXAMPLES._replace(losses=tf.zeros(3))
-    np.testing.assert_allclose(weighting(none), expected(LOSSES), rtol=1e-5)
+    # The second loss counts a quarter more than the first, and so on.
+    np.testing.assert_allclose(
+        weighting(none), expected(2 * LOSSES / (1 + 1.25)), rtol=1e-5
+    )
     weighting.after_step(none, tf.ones(3))
     np.testing.assert_allclose(
-        weighting(none), expected(2 * LOSSES / 3), rtol=1e-5
+        weighting(none), expected(2 * LOSSES / (1 + 1.25 + 1.25**2)), rtol=1e-5
     )
 
 
 def test_no_given_label_counts_more_than_its_place_by_mean_loss():
     """Of the batch's own weights, the highest for the lowest mean loss."""
     # Mean losses of 0.5, -1.0 and 1.0, so that the network errs about two.
-    examples = EXAMPLES._replace(losses=tf.constant([1.5, -3.0, 4.0]))
+    examples = EXAMPLES._replace(losses=tf.constant([1.3, -2.6, 3.4]))
     layer = keras.layers.Dense(1, use_bias=False)
     layer.build((None, 2))
     layer.set_weights([np.array([[1.0], [-2.0]])])
@@ -105,7 +108,7 @@ def test_no_given_label_counts_more_than_its_place_by_mean_loss():
         [slopes] = tape.gradient(weights, weighting.trainable_variables)
         found.append((weights, slopes))
     (own, slopes), (weights, same) = found
-    np.testing.assert_allclose(own, expected([0.5, -1.0, 2.0]), rtol=1e-5)
+    np.testing.assert_allclose(own, expected([0.3, -0.6, 1.4]), rtol=1e-5)
     low, middle, high = np.sort(own)
     np.testing.assert_allclose(
         weights, np.minimum(own, [middle, high, low]), rtol=1e-6

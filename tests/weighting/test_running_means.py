@@ -16,15 +16,33 @@ visit = st.tuples(
 def test_is_the_mean_of_what_was_seen(batches):
     """Repeated ids count as often; what is not finite does not."""
     means, seen = RunningMeans(5), [[] for _ in range(5)]
+
+    def next_weight(i):
+        return min(1 + sum(weight for weight, _ in seen[i]) / 4, 10)
+
     for batch in batches:
         index = np.array([i for i, _ in batch], "int64")
         numbers = np.array([x for _, x in batch], "float32")
         means.add(index, tf.constant(numbers))
-        for i, x in batch:
-            seen[i] += [x] if np.isfinite(x) else []
-    expected = [np.mean([*numbers, 3.0]) for numbers in seen]
+        now = [(i, next_weight(i), x) for i, x in batch if np.isfinite(x)]
+        for i, weight, x in now:
+            seen[i].append((weight, x))
+    expected = []
+    for i in range(5):
+        weights, numbers = zip(*seen[i], (next_weight(i), 3.0), strict=True)
+        expected.append(np.average(numbers, weights=weights))
     found = means(np.arange(5), tf.fill([5], 3.0))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_later_numbers_count_more():
+    """Each a quarter more than the one before, until ten times the first."""
+    means, numbers = RunningMeans(1), np.random.default_rng(0).uniform(size=30)
+    for number in numbers:
+        means.add(np.array([0]), tf.constant([number], "float32"))
+    weights = np.minimum(1.25 ** np.arange(30), 10)
+    expected = np.average(numbers, weights=weights)
+    np.testing.assert_allclose(means.values, [expected], rtol=1e-6)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
