@@ -97,6 +97,16 @@ def methods(trainings: Trainings) -> dict:
     """
     train = trainings.train
     kept = 1 - trainings.harmful_share
+
+    def recommended(**arguments):
+        return train(
+            START["GivenLabels"],
+            share=True,
+            weight_network=ki.WeightNetwork,
+            **ki.preset("recommended"),
+            **arguments,
+        )
+
     return {
         "trusted labels only": lambda: train(0.0, share=True),
         **{
@@ -115,12 +125,8 @@ def methods(trainings: Trainings) -> dict:
             weight_optimizer=ki.optimizers.MAdam(1e-3),
             inner_steps=1,
         ),
-        "recommended": lambda: train(
-            START["GivenLabels"],
-            share=True,
-            weight_network=ki.WeightNetwork,
-            **ki.preset("recommended"),
-        ),
+        "recommended": recommended,
+        "64 labels judge": lambda: recommended(validation_draw=64),
         "cleanlab": lambda: with_cleanlab(trainings),
     }
 

@@ -31,9 +31,10 @@ class WeightNetwork(keras.layers.Layer):
             (before mask and weight), `"confidence"` (highest probability),
             `"entropy"`, `"features"` (what enters the last layer),
             `"evidence"` (arsinh of the t statistic of its derivatives),
-            `"mean_loss"` (over all steps that saw it), and functions from
-            `Examples` to a tensor of shape `(n,)`. Defaults to `("loss",
-            "confidence", "entropy", "evidence", "mean_loss")`.
+            `"mean_loss"` (over all steps that saw it, later ones counting
+            more), and functions from `Examples` to a tensor of shape `(n,)`.
+            Defaults to `("loss", "confidence", "entropy", "evidence",
+            "mean_loss")`.
         network: a Keras layer or model from signals `(n, width)` to `(n, 1)`.
             `None` takes one hidden layer of 16 units whose output starts at
             0. Defaults to `None`.
