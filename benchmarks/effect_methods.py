@@ -235,7 +235,7 @@ class Trainings:
         labels = logits.argmax(-1) if task.given is None else task.given
         harmful = labels != task.truth
         scores = self._free_scores(built, logits, labels)
-        if np.ptp(weights) > 0:
+        if model.schedule.learns:
             scores["weight"] = weights
             scores["label quality"] = quality = model.label_quality
             for name, part in (("harmful", harmful), ("other", ~harmful)):
