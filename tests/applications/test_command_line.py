@@ -94,7 +94,8 @@ def test_names_that_are_axes_now(name, now):
 @pytest.mark.parametrize(
     "name",
     [
-        *["digits", "linear"],
+        "digits",
+        pytest.param("linear", marks=pytest.mark.slow),
         *(
             pytest.param(name, marks=pytest.mark.slow)
             for name in TINY

@@ -88,7 +88,14 @@ def test_ids_stay_with_their_examples(
         assert sorted(of_epoch) == list(range(n_unlabeled))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "arrays",
+        pytest.param("datasets", marks=pytest.mark.slow),
+        "datasets of unknown size",
+    ],
+)
 @settings(max_examples=6, deadline=None)
 @given(
     start_step=st.integers(1, 15),

@@ -260,10 +260,10 @@ def test_scores_are_close_to_those_of_gauss_newton():
 @pytest.mark.parametrize(
     "modes",
     [
-        {"run_eagerly": True},
+        pytest.param({"run_eagerly": True}, marks=pytest.mark.slow),
         {"jit_compile": True},
-        {"policy": "mixed_float16"},
-        {"policy": "mixed_bfloat16"},
+        pytest.param({"policy": "mixed_float16"}, marks=pytest.mark.slow),
+        pytest.param({"policy": "mixed_bfloat16"}, marks=pytest.mark.slow),
     ],
 )
 def test_inside_fit(modes):

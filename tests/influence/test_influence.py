@@ -83,7 +83,14 @@ def test_the_sign_of_the_influence():
         assert scores[1] < 0 < scores[0]
 
 
-@pytest.mark.parametrize("curvature", ["hessian", "gauss_newton", "ekfac"])
+@pytest.mark.parametrize(
+    "curvature",
+    [
+        pytest.param("hessian", marks=pytest.mark.slow),
+        "gauss_newton",
+        pytest.param("ekfac", marks=pytest.mark.slow),
+    ],
+)
 def test_every_curvature_has_an_estimate_of_its_own(curvature):
     """Of a network that is not linear, so that no two are alike."""
     keras.utils.set_random_seed(0)

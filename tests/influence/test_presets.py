@@ -61,7 +61,13 @@ def test_after_training(name):
     assert scores.std() > 0
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name != "lorraine"))
+        for name in PRESETS
+    ],
+)
 def test_inside_fit(name):
     network, x, y = problem()
     model = ki.InfluenceModel(

@@ -212,7 +212,10 @@ def test_updates_have_no_side_effects(parameters):
     assert {name: more[name] for name in logs} == logs
 
 
-@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+@pytest.mark.parametrize(
+    "parameters",
+    ["last_layer", pytest.param("all", marks=pytest.mark.slow)],
+)
 def test_eager_execution_is_the_same(parameters):
     influence = INFLUENCES[parameters]
     graph, _ = trained(2, influence=influence)
@@ -224,7 +227,10 @@ def test_eager_execution_is_the_same(parameters):
     assert np.ptp(graph.example_weights) > 0.01
 
 
-@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+@pytest.mark.parametrize(
+    "parameters",
+    ["last_layer", pytest.param("all", marks=pytest.mark.slow)],
+)
 def test_compiled_by_xla(parameters):
     influence = INFLUENCES[parameters]
     # XLA draws other dropout masks.
@@ -245,7 +251,10 @@ def test_compiled_by_xla(parameters):
     "policy",
     ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)],
 )
-@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+@pytest.mark.parametrize(
+    "parameters",
+    ["last_layer", pytest.param("all", marks=pytest.mark.slow)],
+)
 def test_mixed_precision(policy, parameters):
     arguments = {"influence": INFLUENCES[parameters], "build": quiet_network}
     exact, _ = trained(**arguments)

@@ -113,7 +113,9 @@ def build():
     return compiled(network(), **CADENCE)
 
 
-@pytest.mark.parametrize("way", ["model", "weights"])
+@pytest.mark.parametrize(
+    "way", ["model", pytest.param("weights", marks=pytest.mark.slow)]
+)
 def test_resumed_training_is_bit_for_bit_the_same(way, tmp_path):
     whole, killed = build(), build()
     fit(whole, 7)
