@@ -131,6 +131,15 @@ class Influence:
     # How many steps of training an update looks back on.
     steps = 0
 
+    def factorises(self, size: float) -> bool:
+        """Whether scores take the factorisation of a matrix.
+
+        Args:
+            size: number, how many parameters they are of.
+        """
+        outer_product = self.curvature == "outer_product"
+        return outer_product or self.solver.factorises(size)
+
     def scope(
         self, network: keras.Model, head: Head | None
     ) -> LastLayerScope | VariablesScope:

@@ -204,6 +204,20 @@ class InfluenceTrainer(keras.Model):
             or self.past_steps is not None
         )
 
+    @property
+    def suits_xla(self) -> bool:
+        """Whether XLA should compile the updates of the weights.
+
+        Its second derivatives of max-pooling are wrong, and its factorisation
+        of a small matrix takes longer than all of a step without XLA.
+        """
+        influence, size = self.influence, float("inf")
+        if self.is_deep or isinstance(influence, Unrolled):
+            return False
+        if self._head is not None:
+            size = sum(v.shape.num_elements() for v in self._head.variables)
+        return not influence.factorises(size)
+
     def _unlabeled_losses(self, logits, label):
         return self.unlabeled_loss(logits, label, self.optimizer.iterations)[0]
 

@@ -32,8 +32,7 @@ class TrainFunction:
             for updates in (False, True)
         )
         self.plain = steps_on_iterator(model, plain)
-        # XLA's second derivatives of max-pooling are wrong.
-        update_by_xla = model.jit_compile and not model.is_deep
+        update_by_xla = model.jit_compile and model.suits_xla
         self.on_data = {
             False: step_on_data(model, plain, model.jit_compile),
             True: step_on_data(model, update, update_by_xla),

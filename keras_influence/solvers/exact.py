@@ -143,12 +143,15 @@ class Exact(Solver):
             operator, self.damping, vector, 1000, self._tolerance(operator)
         )
 
+    def factorises(self, size):
+        """Whether it is small enough, with few examples."""
+        return size <= (self.max_dense or MAX_DENSE)
+
     def _writes_out(self, operator):
         """Whether a matrix costs less than products do."""
-        if self.max_dense is not None:
-            return operator.size <= self.max_dense
         work = (operator.examples or 0) * operator.size**2
-        return operator.size <= MAX_DENSE and work <= MAX_DENSE_WORK
+        few = self.max_dense is not None or work <= MAX_DENSE_WORK
+        return few and self.factorises(operator.size)
 
     @property
     def _bounded(self):

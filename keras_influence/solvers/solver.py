@@ -201,6 +201,14 @@ class Solver:
         kept = LANCZOS_PRODUCTS * operator.size
         return bool(relative) and operator.unrolls and kept <= MAX_KEPT
 
+    def factorises(self, size: float) -> bool:
+        """Whether a solve writes a matrix of this size out and factorises it.
+
+        Args:
+            size: number, how many parameters an operator has.
+        """
+        return False
+
     def largest_damped_eigenvalue(self, operator: Operator, damping):
         """The largest eigenvalue of `H + damping·I` as a scalar tensor."""
         if self.damping and self.relative_to == "largest_eigenvalue":

@@ -24,8 +24,8 @@ class Examples(NamedTuple):
             derivatives so far, positive where an example does harm; `None`
             where `"evidence"` is not among the signals.
         mean_loss: tensor of shape `(n,)`, the means of their losses over all
-            steps that saw them, later ones counting more; `None` where `"mean_loss"` is not among the
-            signals.
+            steps that saw them, later ones counting more; `None` where
+            `"mean_loss"` is not among the signals.
         label: tensor with `n` rows, the labels that came with them; `None`
             where the network gives its own.
     """

@@ -228,11 +228,16 @@ def test_eager_execution_is_the_same(parameters):
 
 
 @pytest.mark.parametrize(
-    "parameters",
-    ["last_layer", pytest.param("all", marks=pytest.mark.slow)],
+    "influence",
+    [
+        # Without a matrix, which would stay out of XLA.
+        ki.Influence(solver=ki.solvers.Exact(0.1, max_dense=1)),
+        pytest.param(INFLUENCES["last_layer"], marks=pytest.mark.slow),
+        pytest.param(INFLUENCES["all"], marks=pytest.mark.slow),
+    ],
+    ids=["matrix_free", *INFLUENCES],
 )
-def test_compiled_by_xla(parameters):
-    influence = INFLUENCES[parameters]
+def test_compiled_by_xla(influence):
     # XLA draws other dropout masks.
     plain, _ = trained(3, quiet_network, influence=influence)
     compiled, _ = trained(

@@ -40,7 +40,7 @@ def model(monkeypatch):
         schedule=Schedule(3, 0),
         steps_per_execution=2,
         jit_compile=True,
-        is_deep=False,
+        suits_xla=True,
         on_nonfinite="skip",
         ran=[],
         compiled=[],
@@ -101,12 +101,12 @@ def test_data_that_end(model):
         run(iter([]))
 
 
-@pytest.mark.parametrize("is_deep", [False, True])
+@pytest.mark.parametrize("suits_xla", [False, True])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_what_xla_compiles(model, is_deep, jit_compile):
-    model.is_deep, model.jit_compile = is_deep, jit_compile
+def test_what_xla_compiles(model, suits_xla, jit_compile):
+    model.suits_xla, model.jit_compile = suits_xla, jit_compile
     TrainFunction(model)
-    assert model.compiled == [jit_compile, jit_compile and not is_deep]
+    assert model.compiled == [jit_compile, jit_compile and suits_xla]
 
 
 def test_errors_where_they_are_asked_for(model):

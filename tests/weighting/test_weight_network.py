@@ -239,14 +239,19 @@ def test_without_a_row_for_every_example():
     assert max(sizes) < 300
 
 
+# Without a matrix, which would stay out of XLA.
+XLA = {
+    "jit_compile": True,
+    "influence": ki.Influence(solver=ki.solvers.Exact(0.1, max_dense=1)),
+}
 SETTINGS = {
     "eager": {"run_eagerly": True},
     "graph": {},
-    "xla": {"jit_compile": True},
+    "xla": XLA,
     "bfloat16": {},
     "features": {},
     "evidence": {},
-    "evidence in xla": {"jit_compile": True},
+    "evidence in xla": XLA,
     "budget": {},
 }
 
