@@ -36,7 +36,12 @@ from keras_influence.influence.objective import Term
 
 LABELED, UNLABELED, INPUTS = 16, 112, 64
 # Width of the hidden layer and classes: the demo and what was a cliff.
-NETWORKS = {"demo": (64, 10), "wide": (248, 10), "many classes": (64, 38)}
+NETWORKS = {
+    "demo": (64, 10),
+    "small head": (15, 10),
+    "wide": (248, 10),
+    "many classes": (64, 38),
+}
 # Classes, features and examples of one solve.
 SMALL = [(10, 64, 128), (2, 64, 128), (4, 64, 128), (38, 64, 128)]
 SOLVES = [*SMALL, (100, 20, 240), (10, 2048, 512), (100, 2048, 512)]

@@ -214,8 +214,9 @@ def _in_order_of(losses, weights):
     count = ops.shape(weights)[0]
     ordered, _ = tf.math.top_k(weights, count)
     _, order = tf.math.top_k(-losses, count)
-    places = tf.math.invert_permutation(order)
-    return of_this_replica(tf.gather(ordered, places), size)
+    # Not `invert_permutation`, which a GPU leaves to the host.
+    limits = tf.scatter_nd(order[:, None], ordered, [count])
+    return of_this_replica(limits, size)
 
 
 def _logit_of(share):

@@ -15,7 +15,7 @@ def allocate():
 
 for _ in range(3):
     peak = harness.peak_memory(allocate)
-    assert 55 < peak < 135, peak
+    assert 115 < peak < 135, peak
 """
 
 
