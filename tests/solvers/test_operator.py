@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_influence.solvers import DenseOperator, Operator
-from keras_influence.solvers.operator import largest_eigenvalue, norm
+from keras_influence.solvers.operator import lanczos, largest_eigenvalue, norm
 from tests.cases.solvers import few_examples, rotated, seeds
 
 
@@ -129,3 +129,17 @@ def test_half_precision_is_refused(dtype):
 def test_matvec_is_to_be_written():
     with pytest.raises(NotImplementedError, match="Operator"):
         Operator(2).matvec(np.ones(2))
+
+
+def test_lanczos_is_the_operator_in_its_basis():
+    """`H Q = scale · (Q T + link · following eᵀ)`, both sides of `T` too."""
+    root = np.random.default_rng(0).normal(size=(20, 20))
+    matrix = root + root.T
+    start = np.eye(20)[0]
+    found = lanczos(DenseOperator(matrix), tf.constant(start), 5)
+    Q = np.stack(found.basis, 1)
+    expected = Q @ found.tridiagonal.numpy()
+    expected[:, -1] += found.link * found.following
+    np.testing.assert_allclose(
+        matrix @ Q, found.scale * expected, rtol=1e-9, atol=1e-9
+    )
