@@ -110,6 +110,10 @@ class ConjugateGradient(Solver):
             )
         return precondition
 
+    def factorises(self, size):
+        """Whether there is a preconditioner."""
+        return self.preconditioner is not None
+
     def get_config(self):
         """The constructor's arguments."""
         return {

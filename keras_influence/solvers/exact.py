@@ -144,7 +144,7 @@ class Exact(Solver):
         )
 
     def factorises(self, size):
-        """Whether it is small enough, with few examples."""
+        """Whether it is small enough; with many examples it may not."""
         return size <= (self.max_dense or MAX_DENSE)
 
     def _writes_out(self, operator):

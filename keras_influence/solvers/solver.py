@@ -202,7 +202,7 @@ class Solver:
         return bool(relative) and operator.unrolls and kept <= MAX_KEPT
 
     def factorises(self, size: float) -> bool:
-        """Whether a solve writes a matrix of this size out and factorises it.
+        """Whether a solve factorises matrices, for an operator of this size.
 
         Args:
             size: number, how many parameters an operator has.

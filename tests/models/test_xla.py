@@ -19,6 +19,14 @@ def margin(labels, logits):
         ({"solver": ki.solvers.Exact(0.1, max_dense=17)}, True),
         ({"solver": ki.solvers.Exact(0.1, max_dense=18)}, False),
         ({"solver": ki.solvers.ConjugateGradient(5)}, True),
+        (
+            {
+                "solver": ki.solvers.ConjugateGradient(
+                    5, preconditioner="kronecker"
+                )
+            },
+            False,
+        ),
         ({"curvature": "outer_product"}, False),
         ({"curvature": None}, True),
         ({"curvature": None, "parameters": "all"}, False),
