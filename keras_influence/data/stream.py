@@ -63,23 +63,27 @@ def _batches_of_dataset(examples, size, seed, start_step, shuffle_buffer):
         )
 
     n = int(examples.cardinality())
-    epochs = _epochs(one_epoch, n, start_step * size)
+    # Below 1, `n` is unknown.
+    start = start_step * size
+    first, skipped = divmod(start, n) if n > 0 else (0, start)
+    epochs = tf.data.Dataset.counter(first).flat_map(one_epoch).skip(skipped)
     return epochs.batch(size, drop_remainder=True)
 
 
 def _ids(n, size, seed, start_step):
     """Batches of ids, every epoch in an order of its own."""
+    first, skipped = divmod(start_step * size, n)
 
     def one_epoch(epoch):
-        return tf.data.Dataset.from_tensor_slices(
-            # Missing in TensorFlow's stubs.
-            tf.random.experimental.stateless_shuffle(  # pyright: ignore[reportAttributeAccessIssue]
-                tf.range(n, dtype="int64"), (seed, epoch), alg="philox"
-            )
+        # Missing in TensorFlow's stubs.
+        order = tf.random.experimental.stateless_shuffle(  # pyright: ignore[reportAttributeAccessIssue]
+            tf.range(n, dtype="int64"), (seed, epoch), alg="philox"
         )
+        return order[tf.where(epoch == first, skipped, 0) :]
 
-    epochs = _epochs(one_epoch, n, start_step * size)
-    return epochs.batch(size, drop_remainder=True)
+    # Not id by id, which would take as long as a small step.
+    epochs = tf.data.Dataset.counter(first).map(one_epoch)
+    return epochs.rebatch(size, drop_remainder=True)
 
 
 def _ids_of_many(n, size, seed, start_step):
@@ -96,9 +100,3 @@ def _ids_of_many(n, size, seed, start_step):
 
     seed64, zeros = tf.constant(seed, "int64"), tf.zeros([size], "int64")
     return tf.data.Dataset.counter(start_step).map(ids)
-
-
-def _epochs(one_epoch, n, start):
-    """Epoch after epoch from the example in place `start`; `n < 1`: unknown."""
-    epoch, skipped = divmod(start, n) if n > 0 else (0, start)
-    return tf.data.Dataset.counter(epoch).flat_map(one_epoch).skip(skipped)

@@ -243,7 +243,10 @@ class InfluenceTrainer(keras.Model):
         # M-Adam leaves examples with a zero gradient alone.
         derivatives = ops.where(valid, found.derivatives, 0.0)
         examples = losses.examples._replace(index=found.index)
-        gradients = self.weighting.gradients(examples, derivatives)
+        weight_gradients = losses.weight_gradients
+        if len(steps) > 1:  # The weights depend on the ids alone.
+            _, weight_gradients = self.weighting.differentiable(examples)
+        gradients = weight_gradients(derivatives)
         self.weighting.after_update(examples, derivatives)
         self.weight_optimizer.apply(
             gradients, self.weighting.trainable_variables

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -20,6 +21,8 @@ class TrainingLoss(NamedTuple):
         examples: the `Examples` of the unlabelled data.
         mask: tensor of shape `(unlabeled_size,)`.
         weights: tensor like `mask`, `λ`.
+        weight_gradients: function from the derivatives by `λ` to those by what
+            the weights are learned in, as of `Weighting.differentiable`.
         parts: list of the labelled and the unlabelled examples' losses.
         factors: pair of tensors, the factor of every labelled and of every
             unlabelled example's loss.
@@ -31,6 +34,7 @@ class TrainingLoss(NamedTuple):
     examples: Examples
     mask: tf.Tensor
     weights: tf.Tensor
+    weight_gradients: Callable[[tf.Tensor], list]
     parts: list[tf.Tensor]
     factors: tuple[tf.Tensor, tf.Tensor]
 
@@ -78,7 +82,8 @@ def training_loss(
         features=None if features is None else batch.split(features)[1][view],
         label=batch.label if unlabeled_loss.requires_labels else None,
     )
-    weights = ops.stop_gradient(ops.cast(weighting(examples), mask.dtype))
+    weights, weight_gradients = weighting.differentiable(examples)
+    weights = ops.stop_gradient(ops.cast(weights, mask.dtype))
     # The mean runs over all unlabelled examples, masked ones included.
     factors = mask * weights / ops.cast(batch.unlabeled_size, mask.dtype)
     return TrainingLoss(
@@ -88,6 +93,7 @@ def training_loss(
         examples=examples,
         mask=mask,
         weights=weights,
+        weight_gradients=weight_gradients,
         parts=[labeled_losses, unlabeled_losses],
         factors=(labeled_factors, factors),
     )

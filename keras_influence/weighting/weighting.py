@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -96,22 +97,30 @@ class Weighting(keras.layers.Layer):
         values = ops.convert_to_numpy(self.values)
         return values / (values + max(float(values.mean()) / 2, 1e-12))
 
-    def gradients(self, examples: Examples, hypergradient: tf.Tensor) -> list:
-        """`Σ_u d L(V) / d λ_u · dλ_u / dφ`, for each trainable variable `φ`.
+    def differentiable(
+        self, examples: Examples
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], list]]:
+        """The weights of examples, and how to differentiate them.
 
         Args:
-            examples: the `Examples` whose weights were taken.
-            hypergradient: tensor of shape `(n,)`, `d L(V) / d λ`.
+            examples: the `Examples`.
 
         Returns:
-            A list like `trainable_variables`, of tensors or, where a variable
-            has rows of examples, `tf.IndexedSlices`.
+            The weights, a tensor of shape `(n,)`, and a function from
+            `d L(V) / d λ`, a tensor of that shape, to
+            `Σ_u d L(V) / d λ_u · dλ_u / dφ` for each trainable variable `φ`: a
+            list of tensors or, where a variable has rows of examples, of
+            `tf.IndexedSlices`. It can be called once.
         """
         variables = [v.value for v in self.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             weights = self(examples)
-        return tape.gradient([weights], variables, [hypergradient])
+
+        def gradients(hypergradient):
+            return tape.gradient([weights], variables, [hypergradient])
+
+        return weights, gradients
 
     def start(self, initial_weight: float) -> None:
         """Lets the weights start at a number, before anything is learned."""
