@@ -20,8 +20,9 @@ from keras_influence.influence.low_rank import LowRank
 from keras_influence.influence.objective import Objective
 from keras_influence.influence.output_hessian import (
     OutputOuterProduct,
-    SoftmaxHessian,
     output_hessian,
+    probabilities,
+    softmax_factors,
     softmax_product,
     total_loss,
 )
@@ -51,14 +52,32 @@ class LastLayerObjective(Objective):
         self.features = features
         super().__init__(parameters, self._outputs, terms, regularization)
         self.units = self.shapes[0][-1]
+        self.logits = self.outputs(self.parameters)
 
     def _outputs(self, parameters):
-        matrix = self.matrix(self.flatten(parameters))
+        kernel, *bias = parameters
+        matrix = ops.concatenate([kernel, *(b[None] for b in bias)])
         return [ops.matmul(a, matrix) for a in self.features]
 
     def matrix(self, vector):
         """A vector as the matrix `V`, bias last."""
         return ops.reshape(vector, (-1, self.shapes[0][-1]))
+
+    def gradient(self):
+        """`Σ_n w_n δ_n ⊗ a_n`, and the regularisers': one thin product."""
+        deltas = [
+            ops.reshape(t.weights, (-1, 1, 1)) * delta
+            for t, delta in zip(
+                self.terms, self.output_gradients(), strict=True
+            )
+        ]
+        a, delta = _rows(self.features), _rows(deltas)
+        gradient = ops.reshape(tf.matmul(a, delta, transpose_a=True), (-1,))
+        if self.regularization is None:
+            return gradient
+        return gradient + self.flatten(
+            derivatives.gradient(self.penalty, self.parameters)
+        )
 
     def directional_derivatives(self, vector) -> list:
         """`⟨∇l_n, V⟩ = ⟨δ_n, a_n V⟩`: one thin product, no gradient built."""
@@ -79,8 +98,7 @@ class LastLayerObjective(Objective):
 
     def low_rank(self) -> LowRank:
         """`Σ_n w_n g_n g_nᵀ` from `⟨g_n, g_m⟩ = ⟨a_n, a_m⟩ ⟨δ_n, δ_m⟩`."""
-        a = ops.concatenate([_flat(a) for a in self.features])
-        delta = ops.concatenate([_flat(d) for d in self.output_gradients()])
+        a, delta = _rows(self.features), _rows(self.output_gradients())
         root = ops.sqrt(ops.concatenate([t.weights for t in self.terms]))
         count, example = self._example_of_row()
 
@@ -121,9 +139,7 @@ class LastLayerObjective(Objective):
         """`δ_n = ∂l_n/∂z_n`, a tensor `(n, views, units)` for every term."""
         return [
             derivatives.gradient(total_loss(term), [z])[0]
-            for term, z in zip(
-                self.terms, self.outputs(self.parameters), strict=True
-            )
+            for term, z in zip(self.terms, self.logits, strict=True)
         ]
 
 
@@ -143,18 +159,20 @@ class LastLayerCurvature(Operator):
         super().__init__(objective.size, objective.dtype)
         self.objective = objective
         self.outer_product = outer_product
-        if outer_product:
-            blocks = map(OutputOuterProduct, objective.output_gradients())
-        else:
-            outputs = objective.outputs(objective.parameters)
-            blocks = map(output_hessian, objective.terms, outputs)
-        self.blocks = list(blocks)
         self.weights = [term.weights for term in objective.terms]
-        self.rows = ops.concatenate([_flat(a) for a in objective.features])
+        self.rows = _rows(objective.features)
         self.examples = self.rows.shape[0]
         self._softmax = self._all_softmax()
-        known = self._softmax is not None
-        self.unrolls = known and objective.regularization is None
+        # Not within a product: they would be made anew in every turn.
+        self._blocks = [] if self._softmax else self.blocks()
+        self.unrolls = bool(self._softmax) and objective.regularization is None
+
+    def blocks(self) -> list:
+        """The `W_n` of every term."""
+        objective = self.objective
+        if self.outer_product:
+            return list(map(OutputOuterProduct, objective.output_gradients()))
+        return list(map(output_hessian, objective.terms, objective.logits))
 
     def matvec(self, vector):
         """`Aᵀ [w_n W_n (a_n V)]`."""
@@ -166,14 +184,17 @@ class LastLayerCurvature(Operator):
 
     def _all_softmax(self):
         """What `softmax_product` takes, of all rows, if all is softmax."""
-        p, scaled, likeliest = [], [], []
-        for weights, block in zip(self.weights, self.blocks, strict=True):
-            if not isinstance(block, SoftmaxHessian):
-                return None
-            p.append(_flat(block.p))
-            scaled.append(_flat(weights[:, None, None] * block.scaled))
-            likeliest.append(_flat(block.likeliest))
-        return tuple(map(ops.concatenate, (p, scaled, likeliest)))
+        terms = self.objective.terms
+        if self.outer_product or not all(term.softmax for term in terms):
+            return None
+        p, likeliest = probabilities(_rows(self.objective.logits))
+        factors = [
+            ops.reshape(
+                weights[:, None] * softmax_factors(term.softmax), (-1, 1)
+            )
+            for weights, term in zip(self.weights, terms, strict=True)
+        ]
+        return p, ops.concatenate(factors) * p, likeliest
 
     def _product(self, rows, direction):
         outputs = tf.matmul(rows, direction)
@@ -185,7 +206,7 @@ class LastLayerCurvature(Operator):
         parts = tf.split(outputs, [n * views for n, views in shapes])
         products = []
         for part, (_, views), weights, block in zip(
-            parts, shapes, self.weights, self.blocks, strict=True
+            parts, shapes, self.weights, self._blocks, strict=True
         ):
             part = ops.reshape(part, (-1, views, part.shape[-1]))
             product = weights[:, None, None] * block.matvec(part)
@@ -196,7 +217,7 @@ class LastLayerCurvature(Operator):
         """One Gram matrix for every term, in chunks of head outputs."""
         matrix = self._penalty_matrix()
         for a, weights, block in zip(
-            self.objective.features, self.weights, self.blocks, strict=True
+            self.objective.features, self.weights, self.blocks(), strict=True
         ):
             blocks = weights[:, None, None, None, None] * block.dense()
             matrix += ops.reshape(_gram(a, blocks), (self.size, self.size))
@@ -266,7 +287,7 @@ class LastLayerCurvature(Operator):
     def _preconditioner(self, rows, damping):
         mean, total, weights = 0.0, 0.0, []
         for a, w, block in zip(
-            self.objective.features, self.weights, self.blocks, strict=True
+            self.objective.features, self.weights, self.blocks(), strict=True
         ):
             mean += block.weighted_sum(w)
             total += ops.sum(w) * a.shape[1]
@@ -336,8 +357,13 @@ def _flat(a):
     return ops.reshape(a, (-1, a.shape[-1]))
 
 
+def _rows(tensors):
+    """The `(n, views, p)` of every term as one `(rows, p)`."""
+    return ops.concatenate([_flat(a) for a in tensors])
+
+
 def _with_ones(a):
-    return ops.concatenate([a, ops.ones_like(a[..., :1])], axis=-1)
+    return tf.pad(a, [[0, 0], [0, 0], [0, 1]], constant_values=1.0)
 
 
 def _gram(a, blocks):

@@ -41,7 +41,7 @@ class Term:
             weights: tensor of shape `(n,)`.
         """
         softmax = getattr(loss, "softmax", False)
-        return cls(lambda z: loss(labels, z[:, 0]), weights, softmax)
+        return cls(lambda z: loss(labels, ops.squeeze(z, 1)), weights, softmax)
 
 
 class Objective:

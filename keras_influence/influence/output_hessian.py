@@ -18,8 +18,7 @@ def output_hessian(term: Term, outputs):
         A `SoftmaxHessian` or an `OutputHessian`.
     """
     if term.softmax:
-        shares = (1.0,) if term.softmax is True else term.softmax
-        return SoftmaxHessian(outputs, shares)
+        return SoftmaxHessian(outputs, softmax_factors(term.softmax))
     return OutputHessian(term, outputs)
 
 
@@ -91,11 +90,9 @@ class SoftmaxHessian:
     """
 
     def __init__(self, outputs, shares=(1.0,)):
-        # Sooner than `softmax`, which oneDNN prepares anew for every batch.
-        self.p = ops.exp(ops.log_softmax(outputs))
-        self.shares = ops.convert_to_tensor(shares, self.p.dtype)
-        self.scaled = self.shares[:, None] * self.p
-        self.likeliest = ops.argmax(outputs, -1, keepdims=True)
+        self.p, self.likeliest = probabilities(outputs)
+        shares = ops.convert_to_tensor(shares, self.p.dtype)
+        self.scaled = ops.expand_dims(shares, 1) * self.p
 
     def matvec(self, y):
         """`W_n y_n` for `y` of shape `(n, views, units)`."""
@@ -150,6 +147,19 @@ class OutputOuterProduct:
     def weighted_sum(self, weights):
         """`Σ_n w_n Σ_views δ_n δ_nᵀ`, shape `(units, units)`."""
         return tf.einsum("n,nvc,nve->ce", weights, self.delta, self.delta)
+
+
+def softmax_factors(softmax: bool | tuple) -> tuple:
+    """The factor of every view, from `Term.softmax` where it is not `False`."""
+    return softmax if isinstance(softmax, tuple) else (1.0,)
+
+
+def probabilities(outputs):
+    """Those of the classes, and the likeliest class, `(..., 1)`."""
+    # Sooner than `softmax`, which oneDNN prepares anew for every batch, and
+    # than `ops.argmax`, which looks for negative zeros.
+    likeliest = ops.expand_dims(tf.argmax(outputs, -1), -1)
+    return ops.exp(ops.log_softmax(outputs)), likeliest
 
 
 def softmax_product(p, scaled, likeliest, y):

@@ -52,9 +52,11 @@ class PerExampleLoss:
         """Losses of shape `(n,)` from labels and logits `(n, units)`."""
         function = getattr(self.loss, "call", self.loss)
         labels = _wide(labels)
-        if len(labels.shape) == len(logits.shape) - 1:
+        if len(labels.shape) < len(logits.shape) and not self.takes_classes:
             labels = ops.expand_dims(labels, -1)
         losses = function(labels, logits)
+        if len(losses.shape) == 1:
+            return losses
         return ops.mean(ops.reshape(losses, (ops.shape(losses)[0], -1)), -1)
 
     @property

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
+from keras import ops
 
 from keras_influence.influence.forward_pass import (
     ForwardPass,
@@ -204,4 +205,4 @@ def penalty(variables: list, share: float = 1.0):
 
 
 def _one_view(rows) -> list:
-    return [rows[:, None]]
+    return [ops.expand_dims(rows, 1)]

@@ -47,13 +47,14 @@ class GivenLabels(UnlabeledLoss):
 
     def call(self, logits, labels=None, step=None):
         """Cross-entropy of every view with the given labels."""
-        views = ops.stack(list(logits.values()))
+        views = list(logits.values())
         targets = class_probabilities(labels, views[0])
-        mask = ops.cast(ops.any(targets > 0, -1), views.dtype)
+        mask = ops.cast(ops.any(targets > 0, -1), targets.dtype)
         smooth = self.label_smoothing
-        targets = (1 - smooth) * targets + smooth / views.shape[-1]
-        losses = ops.sum(targets * -ops.log_softmax(views), -1)
-        return ops.mean(losses, 0), mask
+        if smooth:
+            targets = (1 - smooth) * targets + smooth / targets.shape[-1]
+        logs = sum(map(ops.log_softmax, views[1:]), ops.log_softmax(views[0]))
+        return ops.sum(targets * logs, -1) / -len(views), mask
 
     def softmax_shares(self, views):
         """The same for all."""

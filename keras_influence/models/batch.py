@@ -85,7 +85,8 @@ class Batch:
     def stack(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Rows of the forward pass as `(n, 1, ...)` and `(n, views, ...)`."""
         labeled, views = self.split(rows)
-        return labeled[:, None], ops.stack(list(views.values()), axis=1)
+        unlabeled = ops.stack(list(views.values()), axis=1)
+        return ops.expand_dims(labeled, 1), unlabeled
 
 
 def _shape(leaf):

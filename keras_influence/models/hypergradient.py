@@ -176,7 +176,7 @@ def hypergradient(
         mask = step.mask if scope.is_deep else of_all_replicas(step.mask)[0]
         # Not a product: what is masked may be infinite.
         of_step = ops.where(mask > 0, mask * terms[-1], 0.0)
-        squares += ops.sum(of_step**2)
+        squares += ops.sum(ops.square(of_step))
         if not scope.is_deep:
             of_step = of_this_replica(of_step, ops.shape(step.mask)[0])
         derivatives.append(of_step)

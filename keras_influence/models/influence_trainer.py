@@ -122,9 +122,11 @@ class InfluenceTrainer(keras.Model):
             losses = self._training_loss(batch, logits, forward)
             total = losses.labeled + losses.unlabeled
             total += sum(ops.cast(p, total.dtype) for p in self.network.losses)
-            replicas = self.distribute_strategy.num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(total / replicas)
-        gradients = forward.tape.gradient(scaled, self.trainable_variables)
+            scaled = self.optimizer.scale_loss(total)
+        share = 1 / self.distribute_strategy.num_replicas_in_sync
+        gradients = forward.tape.gradient(
+            [scaled], self.trainable_variables, [ops.cast(share, scaled.dtype)]
+        )
         finite = all_finite(total, gradients)
         step = Step(
             batch=batch,

@@ -35,4 +35,4 @@ def hypotenuse(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     a, b = ops.abs(a), ops.abs(b)
     long, short = ops.maximum(a, b), ops.minimum(a, b)
     ratio = short / ops.where(long > 0, long, 1)
-    return long * ops.sqrt(1 + ratio**2)
+    return long * ops.sqrt(1 + ops.square(ratio))

@@ -56,13 +56,13 @@ def test_binary_logits(use_bias):
 def test_gradients_through_two_views_have_blocks_between_them():
     problem = Problem(dense(3, 3, True), [unlabeled(4, 2, 3)])
     check(problem)
-    block = LastLayerCurvature(problem.objective).blocks[0].dense()
+    block = LastLayerCurvature(problem.objective).blocks()[0].dense()
     assert np.abs(block[:, 0, :, 1]).max() > 1e-3
 
 
 def test_views_are_not_mixed_up():
     problem = Problem(dense(3, 3, True), [unlabeled(4, 2, 3, mixed_views)])
-    block = LastLayerCurvature(problem.objective).blocks[0].dense().numpy()
+    block = LastLayerCurvature(problem.objective).blocks()[0].dense().numpy()
     between = block[:, 0, :, 1]
     assert np.abs(between - between.transpose(0, 2, 1)).max() > 1e-2
     check(problem)
@@ -208,7 +208,7 @@ def test_nor_does_that_of_softmax_whose_loops_are_written_out():
 def test_sums_of_output_hessians():
     parts = [unlabeled(4, 2, 3, mixed_views)]
     problem = Problem(dense(3, 4, True), parts)
-    block = LastLayerCurvature(problem.objective).blocks[0]
+    block = LastLayerCurvature(problem.objective).blocks()[0]
     weights = tf.constant(parts[0][-1])
     within = sum(block.dense().numpy()[:, v, :, v] for v in range(2))
     expected = np.einsum("n,nce->ce", weights, within)

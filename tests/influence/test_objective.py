@@ -86,9 +86,9 @@ def test_terms_of_labels_see_the_one_view():
     def loss(labels, logits):
         return labels * logits[:, 1]
 
-    labels, logits = np.array([2.0, 3.0]), np.arange(8.0).reshape(2, 2, 2)
+    labels, logits = np.array([2.0, 3.0]), np.arange(4.0).reshape(2, 1, 2)
     term = Term.of_labels(loss, labels, np.ones(2))
-    np.testing.assert_array_equal(term.loss(logits), [2 * 1, 3 * 5])
+    np.testing.assert_array_equal(term.loss(logits), [2 * 1, 3 * 3])
     assert term.softmax is False
     loss.softmax = True
     assert Term.of_labels(loss, labels, np.ones(2)).softmax is True

@@ -15,6 +15,7 @@ def losses(labeled=2.0, unlabeled=4.0):
         examples=None,
         mask=tf.constant([1.0, 0.0, 0.0, 1.0]),
         weights=tf.constant([1.0, 1.0, 3.0, 3.0]),
+        weight_gradients=lambda derivatives: [],
         parts=[],
         factors=(),
     )
