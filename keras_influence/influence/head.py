@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import warnings
+import weakref
 from collections.abc import Callable
 
 import keras
@@ -10,6 +12,9 @@ from keras import ops
 
 from keras_influence.keras_private import all_layers
 from keras_influence.layers import Recording, RecordingLayer, tapped
+
+# The traces of every network that is alive.
+_KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class Head:
@@ -102,6 +107,9 @@ def find_head(network: keras.Model, inputs) -> Head:
 def trace_head(network: keras.Model, inputs) -> tuple[Head, Callable]:
     """A network's head, and what enters it: one trace for both.
 
+    It is kept for as long as the network lives and is what it was: its
+    configuration says so, and its variables are the same.
+
     Args:
         network: as of `find_head`.
         inputs: as of `find_head`.
@@ -120,8 +128,27 @@ def trace_head(network: keras.Model, inputs) -> tuple[Head, Callable]:
         heads.append(head)
         return head._entered(entered)
 
-    run = _trace(trace, inputs)
-    return heads[-1], run
+    kept, spec = _KEPT.setdefault(network, {}), repr(inputs)
+    structure = _structure(network)
+    if structure is None or kept.get(spec, (None,))[0] != structure:
+        run = _trace(trace, inputs)
+        kept[spec] = structure, (heads[-1], run)
+    return kept[spec][1]
+
+
+def _structure(network):
+    """What the trace of a network depends on, `None` where it hides that."""
+    models = [m for m in all_layers(network) if isinstance(m, keras.Model)]
+    if not all(hasattr(model, "inputs") for model in models):
+        return None  # Python code of the user's decides.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Nothing is saved.
+        try:
+            config = repr(network.get_config())
+        except (NotImplementedError, TypeError, ValueError):
+            return None
+    # The trace keeps them: no other variable can get their place.
+    return config, [id(v.value) for v in network.variables]
 
 
 def _trace(function, inputs):

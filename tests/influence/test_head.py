@@ -1,9 +1,17 @@
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_influence as ki
-from keras_influence.influence.head import find_head, symbolic_inputs
+from keras_influence.influence.head import (
+    find_head,
+    symbolic_inputs,
+    trace_head,
+)
 from keras_influence.layers import BinaryLogits, Recording, recording_clone
 
 layers = keras.layers
@@ -194,3 +202,81 @@ def test_a_head_on_sequences():
     network = keras.Model(inputs, layers.Dense(2)(inputs))
     with pytest.raises(ValueError, match=r"\(batch, features\)"):
         scores(network, np.ones((4, 5, 3), "float32"))
+
+
+SPEC = tf.TensorSpec((None, 4), tf.float32)
+
+
+def entering(network):
+    """What enters the head, from a trace, is what enters it."""
+    head, run = trace_head(network, SPEC)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    expected = head.run(network, x)
+    np.testing.assert_allclose(run(tf.constant(x)), expected, rtol=1e-6)
+    return run
+
+
+def test_a_trace_is_kept_for_as_long_as_the_network_lives():
+    network = sequential(layers.Dense(2))
+    run = entering(network)
+    # Values may change.
+    network.set_weights([w + 1 for w in network.get_weights()])
+    assert entering(network) is run
+    assert trace_head(sequential(layers.Dense(2)), SPEC)[1] is not run
+    assert trace_head(network, tf.TensorSpec((3, 4), tf.float32))[1] is not run
+    assert entering(network) is run
+    gone = weakref.ref(network)
+    del network, run
+    gc.collect()
+    assert gone() is None
+
+
+def another_head(network):
+    network.pop()
+    network.add(layers.Dense(3))
+
+
+def another_activation(network):
+    network.layers[0].activation = keras.activations.tanh
+
+
+def adapter(network):
+    network.layers[0].enable_lora(1)
+
+
+@pytest.mark.parametrize("change", [another_head, another_activation, adapter])
+def test_a_network_that_has_changed_is_traced_anew(change):
+    network = sequential(layers.Dense(2))
+    run = entering(network)
+    change(network)
+    if change is adapter:
+        for variable in network.layers[0].trainable_variables:
+            variable.assign(variable + 1)
+    assert entering(network) is not run
+
+
+def test_what_code_decides_is_traced_every_time():
+    class Switched(Subclassed):
+        doubled = False
+
+        def call(self, inputs, training=None):
+            inputs = 2 * inputs if self.doubled else inputs
+            return super().call(inputs)
+
+    network = Switched(layers.Dense(2))
+    network(np.zeros((1, 4)))
+    run = entering(network)
+    network.doubled = True
+    assert entering(network) is not run
+
+
+def test_nor_is_a_trace_kept_of_what_has_no_configuration():
+    class Silent(layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+        def get_config(self):
+            raise NotImplementedError
+
+    network = keras.Sequential([keras.Input((4,)), Silent(), layers.Dense(2)])
+    assert entering(network) is not entering(network)
