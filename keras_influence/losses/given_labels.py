@@ -54,7 +54,7 @@ class GivenLabels(UnlabeledLoss):
         if smooth:
             targets = (1 - smooth) * targets + smooth / targets.shape[-1]
         logs = sum(map(ops.log_softmax, views[1:]), ops.log_softmax(views[0]))
-        return ops.sum(targets * logs, -1) / -len(views), mask
+        return ops.sum(targets * -logs, -1) / len(views), mask
 
     def softmax_shares(self, views):
         """The same for all."""
