@@ -96,9 +96,10 @@ class PerExampleLoss:
         """
         if not self.takes_classes:
             return labels
-        check = tf.debugging.Assert(
-            ops.logical_not(ops.any(self.outside(labels, classes))),
-            [f"Labels must be from 0 to {classes - 1}. Received:", labels],
+        # Not `tf.debugging.Assert`, whose branch is as dear as a small layer.
+        check = tf.raw_ops.Assert(
+            condition=ops.logical_not(ops.any(self.outside(labels, classes))),
+            data=[f"Labels must be from 0 to {classes - 1}. Received:", labels],
         )
         labels = _wide(labels)
         if keras.backend.is_float_dtype(labels.dtype):

@@ -233,6 +233,7 @@ def class_probabilities(labels, like):
         f"Labels must be classes from 0 to {like.shape[-1] - 1}, or -1 for "
         "no label. Received: "
     )
-    tf.debugging.Assert(ops.all(in_range), [message, labels])
+    # Not `tf.debugging.Assert`, whose branch is as dear as a small layer.
+    tf.raw_ops.Assert(condition=ops.all(in_range), data=[message, labels])
     classes = ops.where(in_range, classes, -1)
     return ops.one_hot(classes, like.shape[-1], dtype=like.dtype)

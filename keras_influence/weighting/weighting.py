@@ -153,10 +153,11 @@ class Weighting(keras.layers.Layer):
         if self.num_examples is None:
             return index
         last = self.num_examples - 1
-        # Unchecked, a GPU reads zeros there without a word.
-        check = tf.debugging.Assert(
-            tf.reduce_all((index >= 0) & (index <= last)),
-            [
+        # Unchecked, a GPU reads zeros there without a word. Not
+        # `tf.debugging.Assert`, whose branch is as dear as a small layer.
+        check = tf.raw_ops.Assert(
+            condition=tf.reduce_all((index >= 0) & (index <= last)),
+            data=[
                 "Ids of unlabelled examples must be from 0 to num_unlabeled - "
                 f"1 = {last}: make the model with `num_unlabeled` as large as "
                 "the data. Received: index=",
