@@ -246,7 +246,8 @@ class InfluenceTrainer(keras.Model):
         derivatives = ops.where(valid, found.derivatives, 0.0)
         examples = losses.examples._replace(index=found.index)
         weight_gradients = losses.weight_gradients
-        if len(steps) > 1:  # The weights depend on the ids alone.
+        if self.past_steps is not None:
+            # Of examples of past steps; their weights depend on ids alone.
             _, weight_gradients = self.weighting.differentiable(examples)
         gradients = weight_gradients(derivatives)
         self.weighting.after_update(examples, derivatives)

@@ -65,8 +65,15 @@ def losses(labels, logits):
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-@pytest.mark.parametrize("parameters", ["all", "last_layer"])
-@pytest.mark.parametrize("kept", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize(
+    ("parameters", "kept"),
+    [
+        ("last_layer", 1),
+        ("all", 3),
+        pytest.param("last_layer", 3, marks=pytest.mark.slow),
+        pytest.param("all", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_unrolled_is_differentiation_through_stored_steps(parameters, kept):
     count, validation = 5, data(7, 2)
     steps = list(batches(count + 1))
