@@ -1,6 +1,6 @@
 """What `make demo` takes, variant by variant.
 
-    python -m benchmarks.demo [--runs 5] [--set KEY=VALUE] [--json PATH]
+    python -m benchmarks.demo [--runs 5] [--json PATH]
 
 Every run is a process of its own, as `make demo` starts it. The seconds are
 those of its table: of training, with the first traces.
@@ -20,15 +20,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONSTANT = "constant weight"
 
 
-def one_run(settings: list) -> dict:
-    """Runs the demo and returns the seconds of every variant.
-
-    Args:
-        settings: list of strings, changes as of `applications run --set`.
-    """
+def one_run() -> dict:
+    """Runs the demo and returns the seconds of every variant."""
     command = [sys.executable, "-m", "applications", "run", "digits"]
-    for setting in settings:
-        command += ["--set", setting]
     with tempfile.TemporaryDirectory() as directory:
         output = pathlib.Path(directory) / "run"
         subprocess.run(
@@ -65,10 +59,9 @@ def main():
     """Runs the demo some times, prints the table and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--json", default=None)
     arguments = parser.parse_args()
-    runs = [one_run(arguments.set) for _ in range(arguments.runs)]
+    runs = [one_run() for _ in range(arguments.runs)]
     title = f"The demo, {arguments.runs} runs"
     harness.report(title, table(runs), arguments.json)
 

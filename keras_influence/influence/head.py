@@ -128,19 +128,20 @@ def trace_head(network: keras.Model, inputs) -> tuple[Head, Callable]:
         heads.append(head)
         return head._entered(entered)
 
-    kept, spec = _KEPT.setdefault(network, {}), repr(inputs)
-    structure = _structure(network)
-    if structure is None or kept.get(spec, (None,))[0] != structure:
-        run = _trace(trace, inputs)
-        kept[spec] = structure, (heads[-1], run)
-    return kept[spec][1]
+    structure, spec = _structure(network), repr(inputs)
+    before, kept = _KEPT.get(network, {}).get(spec, (None, None))
+    if structure is not None and structure == before:
+        return kept
+    run = _trace(trace, inputs)
+    if structure is not None:
+        _KEPT.setdefault(network, {})[spec] = structure, (heads[-1], run)
+    return heads[-1], run
 
 
 def _structure(network):
     """What the trace of a network depends on, `None` where it hides that."""
-    models = [m for m in all_layers(network) if isinstance(m, keras.Model)]
-    if not all(hasattr(model, "inputs") for model in models):
-        return None  # Python code of the user's decides.
+    if not all(map(_says_all, all_layers(network))):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Nothing is saved.
         try:
@@ -149,6 +150,13 @@ def _structure(network):
             return None
     # The trace keeps them: no other variable can get their place.
     return config, [id(v.value) for v in network.variables]
+
+
+def _says_all(layer):
+    """Whether no code of a user's decides what a layer does."""
+    package = type(layer).__module__.partition(".")[0]
+    known = package in ("keras", "keras_hub", "keras_nlp", "keras_influence")
+    return known and not isinstance(layer, keras.layers.Lambda)
 
 
 def _trace(function, inputs):

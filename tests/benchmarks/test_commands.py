@@ -55,6 +55,17 @@ def test_approximations(tmp_path, tfds_dir):
 
 
 @pytest.mark.slow
+def test_demo(tmp_path):
+    path = tmp_path / "demo.json"
+    run("demo", "--runs", 1, "--json", path)
+    (rows,) = json.loads(path.read_text())["tables"].values()
+    rows = {row["variant"]: row for row in rows}
+    assert len(rows) == 4
+    assert rows["constant weight"]["x constant weight"] == 1
+    assert rows["learned weights"]["seconds, median"] > 0
+
+
+@pytest.mark.slow
 def test_scaling(tmp_path):
     path = tmp_path / "scaling.json"
     output = run("scaling", "--rounds", 1, "--json", path)

@@ -255,28 +255,45 @@ def test_a_network_that_has_changed_is_traced_anew(change):
     assert entering(network) is not run
 
 
+class SwitchedModel(Subclassed):
+    doubled = False
+
+    def call(self, inputs, training=None):
+        return super().call(2 * inputs if self.doubled else inputs)
+
+
+class SwitchedLayer(layers.Layer):
+    doubled = False
+
+    def call(self, inputs):
+        return 2 * inputs if self.doubled else inputs
+
+
+def with_layer(layer):
+    return keras.Sequential([keras.Input((4,)), layer, layers.Dense(2)])
+
+
 def test_what_code_decides_is_traced_every_time():
-    class Switched(Subclassed):
-        doubled = False
+    model, layer = SwitchedModel(layers.Dense(2)), SwitchedLayer()
+    model(np.zeros((1, 4)))
+    for switched, network in ((model, model), (layer, with_layer(layer))):
+        run = entering(network)
+        switched.doubled = True
+        assert entering(network) is not run
 
-        def call(self, inputs, training=None):
-            inputs = 2 * inputs if self.doubled else inputs
-            return super().call(inputs)
 
-    network = Switched(layers.Dense(2))
-    network(np.zeros((1, 4)))
+def test_so_is_a_function_of_the_users():
+    factor = [1.0]
+    network = with_layer(layers.Lambda(lambda x: factor[0] * x))
     run = entering(network)
-    network.doubled = True
+    factor[0] = 2.0
     assert entering(network) is not run
 
 
-def test_nor_is_a_trace_kept_of_what_has_no_configuration():
-    class Silent(layers.Layer):
-        def call(self, inputs):
-            return 2 * inputs
+def test_nor_is_a_trace_kept_of_what_has_no_configuration(monkeypatch):
+    def get_config(self):
+        raise NotImplementedError
 
-        def get_config(self):
-            raise NotImplementedError
-
-    network = keras.Sequential([keras.Input((4,)), Silent(), layers.Dense(2)])
+    monkeypatch.setattr(layers.Rescaling, "get_config", get_config)
+    network = with_layer(layers.Rescaling(2.0))
     assert entering(network) is not entering(network)
