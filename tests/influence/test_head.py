@@ -236,6 +236,12 @@ def another_head(network):
     network.add(layers.Dense(3))
 
 
+def a_head_of_the_same_name(network):
+    head = network.layers[-1]
+    network.pop()
+    network.add(layers.Dense(2, name=head.name))
+
+
 def another_activation(network):
     network.layers[0].activation = keras.activations.tanh
 
@@ -244,7 +250,10 @@ def adapter(network):
     network.layers[0].enable_lora(1)
 
 
-@pytest.mark.parametrize("change", [another_head, another_activation, adapter])
+@pytest.mark.parametrize(
+    "change",
+    [another_head, a_head_of_the_same_name, another_activation, adapter],
+)
 def test_a_network_that_has_changed_is_traced_anew(change):
     network = sequential(layers.Dense(2))
     run = entering(network)
@@ -282,11 +291,14 @@ def test_what_code_decides_is_traced_every_time():
         assert entering(network) is not run
 
 
-def test_so_is_a_function_of_the_users():
-    factor = [1.0]
-    network = with_layer(layers.Lambda(lambda x: factor[0] * x))
+# What a function reads by name is not in a configuration.
+FACTOR = {"value": 1.0}
+
+
+def test_so_is_a_function_of_the_users(monkeypatch):
+    network = with_layer(layers.Lambda(lambda x: FACTOR["value"] * x))
     run = entering(network)
-    factor[0] = 2.0
+    monkeypatch.setitem(FACTOR, "value", 2.0)
     assert entering(network) is not run
 
 
