@@ -58,6 +58,16 @@ def test_every_batch_runs_its_own_step(model, per_execution):
     assert model.ran == [(i, i in (2, 5, 8)) for i in range(10)]
 
 
+def test_a_single_step_does_without_keras_loop(model, monkeypatch):
+    def on_iterator(*_):
+        return lambda iterator: pytest.fail("Keras' loop ran.")
+
+    monkeypatch.setattr(train_function, "steps_on_iterator", on_iterator)
+    model.steps_per_execution = 1
+    run, iterator = TrainFunction(model), iter(range(4))
+    assert [run(iterator)["data"] for _ in range(4)] == [0, 1, 2, 3]
+
+
 def test_accumulated_batches_make_one_step(model):
     model.optimizer.gradient_accumulation_steps = 2
     model.schedule = Schedule(2, 1)
