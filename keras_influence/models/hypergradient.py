@@ -1,7 +1,7 @@
 """Eq. 6 for the batch of one training step."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -12,7 +12,7 @@ from keras_influence.influence.forward_pass import ForwardPass, NetworkState
 from keras_influence.influence.objective import Objective, Term
 from keras_influence.influence.scope import LastLayerScope, VariablesScope
 from keras_influence.models.batch import Batch
-from keras_influence.models.step_buffer import StepBuffer
+from keras_influence.models.ring_buffer import RingBuffer
 from keras_influence.replicas import of_all_replicas, of_this_replica
 from keras_influence.solvers import Solution
 
@@ -84,7 +84,13 @@ def _unchanged(*parts) -> list:
     return list(parts)
 
 
-def outer_objective(scope, x, y, loss: Callable) -> Objective:
+def outer_objective(
+    scope: Scope,
+    x: Any,
+    y: tf.Tensor,
+    loss: Callable,
+    memory: RingBuffer | None = None,
+) -> Objective:
     """The mean loss of validation examples, as a function of the scope.
 
     Args:
@@ -92,14 +98,38 @@ def outer_objective(scope, x, y, loss: Callable) -> Objective:
         x: nest of tensors, the drawn inputs.
         y: tensor, their labels.
         loss: function from labels and logits to one value an example.
+        memory: `RingBuffer` of what former draws were to the last layer. They
+            count as much as this one, which takes the place of the oldest.
+            Defaults to `None`.
+
+    Reference: Wang et al., "Cross-Batch Memory for Embedding Learning", 2020,
+    for how slowly features drift.
     """
     size = ops.shape(y)[0]
     mean = ops.ones((size,), "float64") / ops.cast(size, "float64")
+    if memory is not None:
+        assert isinstance(scope, LastLayerScope)
+        memory.push(drawn(scope.features(x), y))
+        draws, filled = memory.all()
+        x, y = (_flat(draws[name]) for name in ("features", "y"))
+        share = ops.cast(filled, "float64")
+        mean = ops.repeat(share / ops.sum(share), size) / size
+        scope = LastLayerScope(scope.head, lambda features: features)
     return scope.objective(x, [Term.of_labels(loss, y, mean)], penalty_share=0)
 
 
+def drawn(features: tf.Tensor, y: tf.Tensor) -> dict:
+    """What is remembered of a draw of validation examples."""
+    return {"features": features, "y": y}
+
+
+def _flat(draws):
+    """`(draws, n, ...)` to `(draws · n, ...)`."""
+    return ops.reshape(draws, (-1, *draws.shape[2:]))
+
+
 def stored_step(scope: VariablesScope, step: Step) -> dict:
-    """What a `StepBuffer` keeps of a step of a `VariablesScope`."""
+    """What a `RingBuffer` keeps of a step of a `VariablesScope`."""
     batch = {k: v for k, v in vars(step.batch).items() if v is not None}
     before = step.forward_pass.before
     return {
@@ -111,7 +141,7 @@ def stored_step(scope: VariablesScope, step: Step) -> dict:
 
 
 def past_steps(
-    scope: VariablesScope, buffer: StepBuffer, present: Step
+    scope: VariablesScope, buffer: RingBuffer, present: Step
 ) -> list[Step]:
     """The steps in a buffer, the latest first; empty places are masked.
 

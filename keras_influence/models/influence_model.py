@@ -19,8 +19,8 @@ from keras_influence.keras_private import build_metrics
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models import choices
 from keras_influence.models.influence_trainer import InfluenceTrainer
+from keras_influence.models.ring_buffer import RingBuffer
 from keras_influence.models.schedule import Schedule
-from keras_influence.models.step_buffer import StepBuffer
 from keras_influence.models.training_metrics import TrainingMetrics
 from keras_influence.optimizers import RowOptimizer
 from keras_influence.weighting import Weighting, WeightNetwork
@@ -108,6 +108,7 @@ class InfluenceModel(InfluenceTrainer):
         self.loss_state = None
         self._head = None
         self.validation_draw = 256
+        self.memory = None
         self._validation_set = None
 
     @property
@@ -153,6 +154,7 @@ class InfluenceModel(InfluenceTrainer):
         inner_steps: int | None = 2,
         warmup_steps: int = 0,
         validation_draw: int = 256,
+        validation_reuse: int = 8,
         metrics: list | None = None,
         on_nonfinite: str = "skip",
         **kwargs,
@@ -183,6 +185,11 @@ class InfluenceModel(InfluenceTrainer):
                 Defaults to `0`.
             validation_draw: integer, how many validation examples judge one
                 update. Defaults to `256`.
+            validation_reuse: integer, for how many steps of the network what
+                a validation example is to the last layer counts, before it
+                passes through the network again; `1` for no step but the one
+                it was made in. An influence of more than the last layer takes
+                no notice. Defaults to `8`.
             metrics: Keras metrics of the labelled data. Defaults to `None`.
             on_nonfinite: `"skip"` to leave out steps whose losses or gradients
                 are not finite, and count them as `steps_skipped`; `"raise"`
@@ -212,10 +219,13 @@ class InfluenceModel(InfluenceTrainer):
         choices.set_bounds(weight_optimizer, self.weighting)
         self.influence = influence
         steps = influence.steps
-        self.past_steps = StepBuffer(steps) if steps else None
+        self.past_steps = _buffer("past_steps", steps)
         self.schedule = schedule
         self.on_nonfinite = on_nonfinite
         self.validation_draw = validation_draw
+        draws = schedule.updates_within(validation_reuse)
+        uses = schedule.learns and not self.is_deep and draws > 1
+        self.memory = _buffer("validation_features", draws if uses else 0)
         self.training_metrics = TrainingMetrics(learns=schedule.learns)
         self._arguments = {
             **arguments,
@@ -225,6 +235,7 @@ class InfluenceModel(InfluenceTrainer):
             "inner_steps": inner_steps,
             "warmup_steps": warmup_steps,
             "validation_draw": validation_draw,
+            "validation_reuse": validation_reuse,
             "on_nonfinite": on_nonfinite,
         }
         if self._starts_with_the_loss:
@@ -233,6 +244,8 @@ class InfluenceModel(InfluenceTrainer):
         self._head = None
         if validation_set is not None:
             self.validation_set = validation_set
+        elif self._validation_set is not None:
+            self._validation_set.divide(validation_draw, self._draws)
         if self.network.built:
             self._prepare(symbolic_inputs(self.network))
 
@@ -240,7 +253,7 @@ class InfluenceModel(InfluenceTrainer):
         """Finds the head and creates the optimizers' variables, once."""
         if self._head is None and inputs is not None:
             self._head = find_head(self.network, inputs)
-            self._check_labels()
+            self._meet_validation_set()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         if self._head is not None:
@@ -290,3 +303,7 @@ class InfluenceModel(InfluenceTrainer):
     def compile_from_config(self, config: dict) -> None:
         """Compiles from `get_compile_config`'s dictionary."""
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def _buffer(name, length):
+    return RingBuffer(length, name=name) if length else None

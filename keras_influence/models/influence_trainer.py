@@ -22,6 +22,7 @@ from keras_influence.losses.unlabeled_loss import softmax_shares
 from keras_influence.models.batch import Batch
 from keras_influence.models.hypergradient import (
     Step,
+    drawn,
     hypergradient,
     inner_objective,
     outer_objective,
@@ -33,8 +34,8 @@ from keras_influence.models.nonfinite import (
     all_finite,
     zero_unless,
 )
+from keras_influence.models.ring_buffer import RingBuffer
 from keras_influence.models.schedule import Schedule
-from keras_influence.models.step_buffer import StepBuffer
 from keras_influence.models.train_function import TrainFunction
 from keras_influence.models.training_loss import training_loss
 from keras_influence.models.training_metrics import TrainingMetrics
@@ -52,7 +53,8 @@ class InfluenceTrainer(keras.Model):
 
     network: keras.Model
     weighting: Weighting
-    past_steps: StepBuffer | None
+    past_steps: RingBuffer | None
+    memory: RingBuffer | None
     _head: Head | None
     _validation_set: ValidationSet | None
     # Of `compile`.
@@ -73,20 +75,39 @@ class InfluenceTrainer(keras.Model):
 
     @validation_set.setter
     def validation_set(self, data: tuple | list | tf.data.Dataset | None):
-        draw = self.validation_draw
         self._validation_set = (
-            None if data is None else ValidationSet(data, draw)
+            None
+            if data is None
+            else ValidationSet(data, self.validation_draw, self._draws)
         )
         # The compiled step holds the set it was traced with.
         self.train_function = None
-        self._check_labels()
+        self._meet_validation_set()
 
-    def _check_labels(self):
+    @property
+    def _draws(self):
+        return 1 if self.memory is None else self.memory.length
+
+    def _meet_validation_set(self):
+        """Checks its labels and makes room for its features, once known."""
         data, head = self._validation_set, self._head
-        if data is not None and head is not None:
-            self.per_example_loss.check_labels(
-                "validation_set", data.labels, head.classes
-            )
+        if data is None or head is None:
+            return
+        self.per_example_loss.check_labels(
+            "validation_set", data.labels, head.classes
+        )
+        memory = self.memory
+        if memory is None or data.draws == 1:
+            return
+        shape = data.batch_size, head.width
+        features = tf.zeros(shape, head.variables[0].dtype)
+        example = drawn(features, data.draw(0)[1])
+        with self.distribute_strategy.scope():
+            # A file may have had draws of another size.
+            if not memory.fits(example):
+                memory = RingBuffer(memory.length, name=memory.name)
+                self.memory = memory
+            memory.prepare(example)
 
     def make_train_function(self, force: bool = False) -> TrainFunction:
         """Two compiled steps, with and without an update of the weights."""
@@ -236,7 +257,9 @@ class InfluenceTrainer(keras.Model):
         ]
         assert self._validation_set is not None  # `fit` refuses it
         x, y = self._validation_set.draw(self.weight_optimizer.iterations)
-        outer = outer_objective(scope, x, y, self.influence.outer_loss(loss))
+        memory = self.memory if self._validation_set.draws > 1 else None
+        outer_loss = self.influence.outer_loss(loss)
+        outer = outer_objective(scope, x, y, outer_loss, memory)
         found = hypergradient(self.influence, scope, inner, outer, steps)
         solution = found.solution
         finite &= ops.isfinite(found.norm)

@@ -20,6 +20,7 @@ PRESETS = {
         "influence": Influence.preset("last_layer"),
         "weight_optimizer": MAdam(0.01),
         "inner_steps": 100,
+        "validation_reuse": 1,
     },
 }
 
@@ -50,8 +51,9 @@ def preset(name: str, of: str = "compile", **overrides) -> dict:
         **overrides: arguments to set otherwise.
 
     Returns:
-        A dictionary with `influence`, `weight_optimizer` and `inner_steps`, or
-        with `weight_network` and what goes with it.
+        A dictionary with `influence`, `weight_optimizer`, `inner_steps` and,
+        where it is to be exact, `validation_reuse`; or with `weight_network`
+        and what goes with it.
 
     Raises:
         ValueError: if `name` or `of` is unknown.

@@ -35,3 +35,12 @@ class Schedule:
         if self.inner_steps is None or step < self.warmup_steps:
             return False
         return (step - self.warmup_steps + 1) % self.inner_steps == 0
+
+    def updates_within(self, steps: int) -> int:
+        """How many updates fall into so many steps of the network, 1 at least.
+
+        Args:
+            steps: integer.
+        """
+        check_integer("validation_reuse", steps, 1)
+        return max(1, steps // (self.inner_steps or steps))

@@ -2,10 +2,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_influence.data.checks import check_integer
 from keras_influence.data.examples import as_examples
 from keras_influence.data.sparse_rows import to_dense
 
 _FORMS = {2: "(x, y)"}
+
+# Fewer examples are not worth a draw of their own.
+LEAST = 4
 
 
 class ValidationSet:
@@ -14,21 +18,18 @@ class ValidationSet:
     Args:
         data: tuple `(x, y)` of nests of arrays, data frames, lists or sparse
             matrices, or a `tf.data.Dataset` of single examples `(x, y)`.
-        batch_size: integer, the number of examples of one draw; never more
-            than there are.
+        number: integer, how many examples judge one update; never more than
+            there are.
+        draws: integer, of how many draws they are, as far as there are enough
+            of them. Defaults to `1`.
 
     Raises:
         ValueError: if the set is empty, not finite, or `x` and `y` differ in
             length.
     """
 
-    def __init__(self, data, batch_size: int):
-        integer = isinstance(batch_size, (int, np.integer))
-        if not integer or batch_size < 1:
-            raise ValueError(
-                "Argument `validation_draw` must be an integer >= 1. "
-                f"Received: validation_draw={batch_size}"
-            )
+    def __init__(self, data, number: int, draws: int = 1):
+        check_integer("validation_draw", number, 1)
         if isinstance(data, list):
             data = tuple(data)
         if isinstance(data, tf.data.Dataset):
@@ -40,12 +41,18 @@ class ValidationSet:
             )
         data = as_examples("validation_set", data, _FORMS)
         self.size = len(data[1])
-        self.batch_size = min(batch_size, self.size)
+        self.divide(number, draws)
         # Shuffled once: a draw is then a window of consecutive examples.
         order = np.random.RandomState(0).permutation(self.size)
         self.data = keras.tree.map_structure(
             lambda leaf: tf.constant(to_dense(leaf)[order]), data
         )
+
+    def divide(self, number: int, draws: int = 1) -> None:
+        """Sets the size of a draw; the arguments are the constructor's."""
+        number = min(number, self.size)
+        self.draws = draws if number >= LEAST * draws else 1
+        self.batch_size = number // self.draws
 
     @property
     def labels(self) -> np.ndarray:

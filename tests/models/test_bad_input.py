@@ -173,6 +173,8 @@ def concave_penalty(kernel):
         ({"inner_steps": 0}, "inner_steps=0"),
         ({"warmup_steps": -1}, "warmup_steps=-1"),
         ({"validation_draw": 0}, "validation_draw=0"),
+        ({"validation_reuse": 0}, "validation_reuse=0"),
+        ({"validation_reuse": None}, "validation_reuse=None"),
         ({"influence": "all"}, "`influence` must be"),
         ({"num_unlabeled": 0}, "num_unlabeled=0"),
         ({"initial_weight": -1.0}, "`initial_weight` must be"),

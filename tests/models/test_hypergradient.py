@@ -16,7 +16,7 @@ from keras_influence.models.hypergradient import (
     past_steps,
     stored_step,
 )
-from keras_influence.models.step_buffer import StepBuffer
+from keras_influence.models.ring_buffer import RingBuffer
 from tests.cases.influence import assert_close
 
 random = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def test_the_validation_loss_is_a_mean_without_penalties():
 def test_past_steps_run_at_their_own_parameters():
     network = dense()
     scope = VariablesScope(network, network.trainable_variables)
-    buffer, kernels = StepBuffer(3), []
+    buffer, kernels = RingBuffer(3), []
     for number in (1, 2):
         network.set_weights([w + number for w in network.get_weights()])
         state = NetworkState.of(network)

@@ -202,8 +202,9 @@ def test_updates_have_no_side_effects(parameters):
         influence=influence, weight_optimizer=ki.optimizers.MAdam(0.0)
     )
     assert updated.weight_optimizer.iterations == 6
+    own = {id(v) for v in updated.memory.variables} if updated.memory else ()
     for ours, theirs in (
-        (plain.variables, updated.variables),
+        (plain.variables, [v for v in updated.variables if id(v) not in own]),
         (plain.optimizer.variables, updated.optimizer.variables),
     ):
         assert len(ours) == len(theirs)

@@ -75,7 +75,9 @@ def learn(strategy, kind):
     return model, logs
 
 kinds = [
-    lambda: {"weight_network": ki.WeightNetwork()},
+    # Enough validation examples for features to be used again.
+    lambda: {"weight_network": ki.WeightNetwork(),
+             "validation_set": draw(40, 2)},
     lambda: {"weight_optimizer": ki.optimizers.MAdam(0.05)},
     lambda: {"weight_optimizer": ki.optimizers.Evidence()},
     lambda: {"influence": ki.Influence.preset(

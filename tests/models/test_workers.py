@@ -38,6 +38,8 @@ def made():
         initial_weight=0.5,
         optimizer=keras.optimizers.SGD(0.1, momentum=0.9),
         weight_optimizer=ki.optimizers.MAdam(0.05),
+        # Enough for features to be used again.
+        validation_set=draw(40, 2),
         metrics=["accuracy"],
     )
 

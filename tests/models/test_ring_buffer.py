@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_influence.models.step_buffer import StepBuffer
+from keras_influence.models.ring_buffer import RingBuffer
 
 
 def step(number):
@@ -13,7 +13,7 @@ def step(number):
 
 @pytest.mark.parametrize("pushed", [1, 3, 7])
 def test_the_last_steps_and_no_others(pushed):
-    buffer = StepBuffer(3)
+    buffer = RingBuffer(3)
     for number in range(1, pushed + 1):
         buffer.push(step(number))
     for back in range(3):
@@ -26,11 +26,11 @@ def test_the_last_steps_and_no_others(pushed):
 
 
 def test_saved_and_loaded():
-    buffer, store = StepBuffer(2), {}
+    buffer, store = RingBuffer(2), {}
     for number in (1, 2, 3):
         buffer.push(step(number))
     buffer.save_own_variables(store)
-    loaded = StepBuffer.from_config(buffer.get_config())
+    loaded = RingBuffer.from_config(buffer.get_config())
     loaded.load_own_variables(store)
     loaded.prepare(step(0))
     for back in (0, 1):

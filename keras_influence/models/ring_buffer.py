@@ -1,0 +1,119 @@
+import warnings
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_influence")
+class RingBuffer(keras.layers.Layer):
+    """The last of many nests of tensors of the same shapes.
+
+    Args:
+        length: integer, how many are kept.
+
+    Example:
+
+    >>> history = RingBuffer(2)
+    >>> for number in (1.0, 2.0, 3.0):
+    ...     history.push({"theta": keras.ops.array([number])})
+    >>> float(history.recent(1)["theta"][0])
+    2.0
+    """
+
+    def __init__(self, length: int, **kwargs):
+        super().__init__(**kwargs)
+        self.length = length
+        self.count = self._slot("count", (), "int32")
+        self.structure, self.slots = None, []
+        self.built = True
+
+    def prepare(self, nest: Any) -> None:
+        """Makes room for nests of tensors like this one, once."""
+        tensors = keras.tree.flatten(nest)
+        if not self.slots:
+            self.slots = [
+                self._slot(f"slot_{i}", (self.length, *t.shape), t.dtype)
+                for i, t in enumerate(tensors)
+            ]
+        self.structure = keras.tree.map_structure(lambda _: 0, nest)
+
+    def push(self, nest: Any) -> None:
+        """Keeps a nest of tensors in the place of the oldest one."""
+        self.prepare(nest)
+        place = (self.count.value % self.length)[None]
+        tensors = keras.tree.flatten(nest)
+        for slot, tensor in zip(self.slots, tensors, strict=True):
+            slot.value.scatter_update(tf.IndexedSlices(tensor[None], place))
+        self.count.assign_add(1)
+
+    def recent(self, back: int) -> Any:
+        """The nest of `back` pushes before the last one."""
+        place = (self.count.value - 1 - back) % self.length
+        return self._packed([tf.gather(s.value, place) for s in self.slots])
+
+    def holds(self, back: int) -> tf.Tensor:
+        """Whether there was a push that long ago, as a boolean tensor."""
+        return self.count.value > back
+
+    def all(self) -> tuple[Any, tf.Tensor]:
+        """All places at once, in no order.
+
+        Returns:
+            A nest of tensors `(length, ...)`, and a boolean tensor `(length,)`:
+            which of them are filled.
+        """
+        filled = ops.arange(self.length) < self.count.value
+        return self._packed([s.value for s in self.slots]), filled
+
+    def fits(self, nest: Any) -> bool:
+        """Whether nests of tensors like this one can be kept."""
+        tensors = keras.tree.flatten(nest)
+        return self._have_shapes([(self.length, *t.shape) for t in tensors])
+
+    def _have_shapes(self, shapes):
+        return not self.slots or shapes == [tuple(s.shape) for s in self.slots]
+
+    def _packed(self, tensors):
+        return keras.tree.pack_sequence_as(self.structure, tensors)
+
+    def _slot(self, name, shape, dtype):
+        dtype = keras.backend.standardize_dtype(dtype)
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            dtype=dtype,
+            initializer=lambda shape, dtype: ops.zeros(shape, dtype),
+            trainable=False,
+            autocast=False,
+        )
+
+    def load_own_variables(self, store) -> None:
+        """Loads what a file holds, or nothing if that does not fit."""
+        # Keras numbers the variables; the first one is the count.
+        saved = [store[str(i)] for i in range(1, len(store.keys()))]
+        shapes = [tuple(value.shape) for value in saved]
+        long = all(shape[0] == self.length for shape in shapes)
+        fits = long and (not saved or self._have_shapes(shapes))
+        if not store.keys() or not fits:
+            name = self.name.replace("_", " ")
+            warnings.warn(
+                f"The file has no {name}, as of version 0.1, or such as do not "
+                "fit: they are collected anew.",
+                stacklevel=2,
+            )
+            self.count.assign(0)
+            return
+        if not self.slots:
+            self.slots = [
+                self._slot(f"slot_{i}", value.shape, value.dtype)
+                for i, value in enumerate(saved)
+            ]
+        self.count.assign(store["0"])
+        for slot, value in zip(self.slots, saved, strict=False):
+            slot.assign(value)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**super().get_config(), "length": self.length}

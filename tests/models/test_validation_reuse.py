@@ -1,0 +1,240 @@
+"""Features of validation examples that are used for several updates."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_influence as ki
+from keras_influence.influence.head import find_head
+from keras_influence.influence.scope import LastLayerScope
+from keras_influence.models.hypergradient import outer_objective
+from keras_influence.models.ring_buffer import RingBuffer
+from tests.cases.influence import assert_close
+from tests.cases.models import (
+    LOSS,
+    RowSGD,
+    assert_same,
+    compiled,
+    data,
+    draw,
+    fit,
+    network,
+    quiet_network,
+    state,
+)
+
+V = draw(40, 2)
+
+
+def squared(labels, logits):
+    labels = tf.cast(labels, logits.dtype)
+    return tf.reduce_sum((logits - labels[:, None]) ** 2, -1)
+
+
+def test_earlier_draws_judge_by_the_features_that_they_had():
+    """In the mean of what was drawn, with the head of now."""
+    built, memory = quiet_network(), RingBuffer(3)
+    head = find_head(built, built.inputs[0])
+    scope = LastLayerScope(head, lambda x: head.run(built, x))
+    drawn = []
+    for number in range(5):
+        built.set_weights([w + 0.1 for w in built.get_weights()])
+        x, y = draw(4, number)
+        drawn = [*drawn, (built.layers[0](x), y)][-3:]
+        objective = outer_objective(scope, x, y, squared, memory)
+        features, labels = (np.concatenate(p) for p in zip(*drawn, strict=True))
+        expected = squared(tf.constant(labels), built.layers[1](features))
+        value = objective(objective.parameters)
+        assert_close(value, tf.reduce_mean(expected), 1e-5)
+
+
+def trained(steps, built=quiet_network, validation_set=V, **arguments):
+    keras.utils.set_random_seed(0)
+    model = compiled(built(), validation_set=validation_set, **arguments)
+    history = model.fit(data(), epochs=steps, steps_per_epoch=1, verbose=0)
+    return model, np.array(history.history["hypergradient_norm"])
+
+
+def test_a_network_that_stands_still_is_judged_by_the_whole_draw():
+    """After the eight updates in which all of it has passed through."""
+
+    def still(**arguments):
+        return trained(
+            12,
+            optimizer=keras.optimizers.SGD(0.0),
+            weight_optimizer=RowSGD(0.0),
+            **arguments,
+        )
+
+    reused, norms = still()
+    _, anew = still(validation_reuse=1)
+    assert reused.validation_set.batch_size == 5
+    np.testing.assert_allclose(norms[7:], anew[7:], rtol=1e-4)
+    assert (np.abs(norms[:7] / anew[:7] - 1) > 1e-3).all()
+
+
+def test_the_first_update_is_judged_by_what_was_drawn():
+    model, norms = trained(1)
+    first = tuple(part[:5] for part in model.validation_set.data)
+    _, alone = trained(1, validation_set=first)
+    np.testing.assert_allclose(norms, alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [
+        ({}, 5),
+        ({"inner_steps": 2}, 10),
+        ({"inner_steps": 3}, 20),
+        ({"inner_steps": 2, "validation_reuse": 4}, 20),
+        ({"inner_steps": 2, "validation_draw": 16}, 4),
+        ({"inner_steps": 2, "validation_draw": 15}, 15),
+        ({"inner_steps": 5}, 40),
+        ({"inner_steps": 100}, 40),
+        ({"validation_reuse": 1}, 40),
+        ({"influence": ki.Influence("all", "gauss_newton")}, 40),
+        ({"influence": ki.Unrolled(2, parameters="last_layer")}, 40),
+    ],
+)
+def test_how_many_examples_pass_through_the_network(arguments, size):
+    model = compiled(quiet_network(), validation_set=V, **arguments)
+    assert model.validation_set.batch_size == size
+
+
+@pytest.mark.parametrize("built", [quiet_network, network])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 3}],
+)
+def test_however_a_step_is_run(built, arguments):
+    models = []
+    for how in ({}, arguments):
+        keras.utils.set_random_seed(0)
+        models.append(compiled(built(), validation_set=V, **how))
+        fit(models[-1], 3)
+    ours, theirs = models
+    for a, b in zip(state(ours).values(), state(theirs).values(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_the_precision_of_the_kernel(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model, norms = trained(3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.isfinite(norms).all()
+    features, labels = model.memory.slots
+    assert features.dtype == "float32"
+    assert features.shape == (8, 5, 5)
+    assert labels.shape == (8, 5)
+
+
+def test_a_network_that_is_not_built_yet():
+    def built():
+        return keras.Sequential(
+            [keras.layers.Dense(5, "tanh"), keras.layers.Dense(3)]
+        )
+
+    model, norms = trained(3, built)
+    assert model.memory.count == 3
+    assert np.isfinite(norms).all()
+
+
+def build():
+    keras.utils.set_random_seed(0)
+    return compiled(network(), validation_set=V, inner_steps=2)
+
+
+@pytest.mark.parametrize("way", ["model", "weights"])
+def test_resumed_training_is_bit_for_bit_the_same(way, tmp_path):
+    whole, killed = build(), build()
+    fit(whole, 13)
+    fit(killed, 6)
+    keras.utils.set_random_seed(7)
+    if way == "model":
+        killed.save(tmp_path / "model.keras")
+        resumed = keras.models.load_model(tmp_path / "model.keras")
+        assert_same(state(killed), state(resumed))
+        # Saved once more before it knows what judges.
+        resumed.save(tmp_path / "again.keras")
+        resumed = keras.models.load_model(tmp_path / "again.keras")
+        resumed.validation_set = V
+    else:
+        killed.save_weights(tmp_path / "model.weights.h5")
+        resumed = build()
+        resumed.load_weights(tmp_path / "model.weights.h5")
+    fit(resumed, 7, data(start_step=6))
+    assert_same(state(whole), state(resumed))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"validation_draw": 20}, {"inner_steps": 1}]
+)
+def test_draws_of_another_size_start_anew(arguments, tmp_path):
+    model = build()
+    fit(model, 8)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = compiled(
+        network(), validation_set=V, **{"inner_steps": 2, **arguments}
+    )
+    with pytest.warns(UserWarning, match="no validation features"):
+        other.load_weights(tmp_path / "model.weights.h5")
+    assert other.memory.count == 0
+    logs = fit(other, 2, data(start_step=8))
+    assert logs["updates_skipped"] == 0
+
+
+def test_another_validation_set_after_loading(tmp_path):
+    model = build()
+    fit(model, 8)
+    model.save(tmp_path / "model.keras")
+    other = keras.models.load_model(tmp_path / "model.keras")
+    other.validation_set = tuple(part[:20] for part in V)
+    assert other.memory.count == 0
+    assert other.memory.slots[0].shape == (4, 5, 6)
+    assert fit(other, 2, data(start_step=8))["updates_skipped"] == 0
+
+
+def test_compiling_again_divides_the_validation_set_anew():
+    model = compiled(quiet_network(), validation_set=V)
+    fit(model, 3)
+    again = {"optimizer": "sgd", "loss": LOSS, "inner_steps": 1}
+    again["unlabeled_loss"] = ki.losses.GivenLabels()
+    order = model.validation_set.labels
+    model.compile(**again, validation_draw=16, validation_reuse=4)
+    assert model.validation_set.batch_size == 4
+    np.testing.assert_array_equal(model.validation_set.labels, order)
+    fit(model, 3)
+    assert model.memory.slots[0].shape == (4, 4, 5)
+    model.compile(**again, validation_draw=7)
+    assert model.validation_set.batch_size == 7
+    fit(model, 1)
+
+
+def test_labels_of_any_form_are_kept_with_their_features():
+    one_hot = np.eye(3, dtype="float32")[V[1]]
+    keras.utils.set_random_seed(0)
+    model = compiled(
+        quiet_network(),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        validation_set=(V[0], one_hot),
+    )
+    labeled, unlabeled = draw(12, 0), draw(20, 1)
+    logs = fit(
+        model,
+        9,
+        data(
+            (labeled[0], np.eye(3, dtype="float32")[labeled[1]]),
+            (unlabeled[0], np.eye(3, dtype="float32")[unlabeled[1]]),
+        ),
+    )
+    assert logs["updates_skipped"] == 0
+    kept = model.memory.slots[1].numpy()
+    assert kept.shape == (8, 5, 3)
+    # A row of labels for all of `V`, in some order, and the ninth draw's again.
+    np.testing.assert_array_equal(
+        kept.reshape(-1, 3).sum(0), model.validation_set.labels.sum(0)
+    )
