@@ -110,17 +110,20 @@ def outer_objective(
     if memory is not None:
         assert isinstance(scope, LastLayerScope)
         memory.push(drawn(scope.features(x), y))
-        draws, filled = memory.all()
-        x, y = (_flat(draws[name]) for name in ("features", "y"))
-        share = ops.cast(filled, "float64")
-        mean = ops.repeat(share / ops.sum(share), size) / size
+        draws = memory.all()
+        x, y, counts = (_flat(draws[k]) for k in ("features", "y", "counts"))
+        mean = counts / ops.sum(counts)
         scope = LastLayerScope(scope.head, lambda features: features)
     return scope.objective(x, [Term.of_labels(loss, y, mean)], penalty_share=0)
 
 
 def drawn(features: tf.Tensor, y: tf.Tensor) -> dict:
-    """What is remembered of a draw of validation examples."""
-    return {"features": features, "y": y}
+    """What is remembered of a draw of validation examples.
+
+    What was not drawn yet counts 0, as all that a new buffer holds.
+    """
+    counts = ops.ones(features.shape[:1], features.dtype)
+    return {"features": features, "y": y, "counts": counts}
 
 
 def _flat(draws):

@@ -42,10 +42,11 @@ class RingBuffer(keras.layers.Layer):
     def push(self, nest: Any) -> None:
         """Keeps a nest of tensors in the place of the oldest one."""
         self.prepare(nest)
-        place = (self.count.value % self.length)[None]
+        place = ops.expand_dims(self.count.value % self.length, 0)
         tensors = keras.tree.flatten(nest)
         for slot, tensor in zip(self.slots, tensors, strict=True):
-            slot.value.scatter_update(tf.IndexedSlices(tensor[None], place))
+            row = ops.expand_dims(tensor, 0)
+            slot.value.scatter_update(tf.IndexedSlices(row, place))
         self.count.assign_add(1)
 
     def recent(self, back: int) -> Any:
@@ -57,15 +58,12 @@ class RingBuffer(keras.layers.Layer):
         """Whether there was a push that long ago, as a boolean tensor."""
         return self.count.value > back
 
-    def all(self) -> tuple[Any, tf.Tensor]:
-        """All places at once, in no order.
+    def all(self) -> Any:
+        """All places at once, in no order: a nest of tensors `(length, ...)`.
 
-        Returns:
-            A nest of tensors `(length, ...)`, and a boolean tensor `(length,)`:
-            which of them are filled.
+        Those that are not filled yet hold zeros.
         """
-        filled = ops.arange(self.length) < self.count.value
-        return self._packed([s.value for s in self.slots]), filled
+        return self._packed([s.value for s in self.slots])
 
     def fits(self, nest: Any) -> bool:
         """Whether nests of tensors like this one can be kept."""

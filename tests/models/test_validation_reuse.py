@@ -126,7 +126,8 @@ def test_mixed_precision_keeps_the_precision_of_the_kernel(policy):
     finally:
         keras.config.set_dtype_policy("float32")
     assert np.isfinite(norms).all()
-    features, labels = model.memory.slots
+    counts, features, labels = model.memory.slots
+    assert counts.shape == (8, 5)
     assert features.dtype == "float32"
     assert features.shape == (8, 5, 5)
     assert labels.shape == (8, 5)
@@ -194,7 +195,7 @@ def test_another_validation_set_after_loading(tmp_path):
     other = keras.models.load_model(tmp_path / "model.keras")
     other.validation_set = tuple(part[:20] for part in V)
     assert other.memory.count == 0
-    assert other.memory.slots[0].shape == (4, 5, 6)
+    assert other.memory.slots[1].shape == (4, 5, 6)
     assert fit(other, 2, data(start_step=8))["updates_skipped"] == 0
 
 
@@ -208,7 +209,7 @@ def test_compiling_again_divides_the_validation_set_anew():
     assert model.validation_set.batch_size == 4
     np.testing.assert_array_equal(model.validation_set.labels, order)
     fit(model, 3)
-    assert model.memory.slots[0].shape == (4, 4, 5)
+    assert model.memory.slots[1].shape == (4, 4, 5)
     model.compile(**again, validation_draw=7)
     assert model.validation_set.batch_size == 7
     fit(model, 1)
@@ -232,7 +233,7 @@ def test_labels_of_any_form_are_kept_with_their_features():
         ),
     )
     assert logs["updates_skipped"] == 0
-    kept = model.memory.slots[1].numpy()
+    kept = model.memory.slots[2].numpy()
     assert kept.shape == (8, 5, 3)
     # A row of labels for all of `V`, in some order, and the ninth draw's again.
     np.testing.assert_array_equal(
