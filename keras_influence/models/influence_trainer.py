@@ -123,6 +123,9 @@ class InfluenceTrainer(keras.Model):
         if isinstance(data_batch, dict):
             data_batch = data_batch["labeled"]
         super()._symbolic_build(iterator, data_batch)
+        # Replicas cannot make, within a step, what they share.
+        if data_batch is not None:
+            self._prepare(data_batch[0])
 
     def train_step(self, data: Any, updates: bool = False) -> dict:
         """One step of the network and, if `updates`, of the weights.

@@ -29,7 +29,6 @@ class ValidationSet:
     """
 
     def __init__(self, data, number: int, draws: int = 1):
-        check_integer("validation_draw", number, 1)
         if isinstance(data, list):
             data = tuple(data)
         if isinstance(data, tf.data.Dataset):
@@ -50,6 +49,7 @@ class ValidationSet:
 
     def divide(self, number: int, draws: int = 1) -> None:
         """Sets the size of a draw; the arguments are the constructor's."""
+        check_integer("validation_draw", number, 1)
         number = min(number, self.size)
         self.draws = draws if number >= LEAST * draws else 1
         self.batch_size = number // self.draws

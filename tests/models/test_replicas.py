@@ -64,13 +64,18 @@ for variable in model.weighting.weights:
     copies = two.experimental_local_results(variable.value)
     np.testing.assert_array_equal(*copies, err_msg=variable.path)
 
+def without_an_input():
+    return keras.Sequential(
+        [keras.layers.Dense(5, "tanh"), keras.layers.Dense(3)])
+
 # The same global batches and one solution: the same weights, of any kind.
 def learn(strategy, kind):
     with strategy.scope():
         keras.utils.set_random_seed(0)
+        arguments = {"built": quiet_network, **kind()}
         model = compiled(
-            quiet_network(), initial_weight=0.5,
-            optimizer=keras.optimizers.SGD(0.1, momentum=0.9), **kind())
+            arguments.pop("built")(), initial_weight=0.5,
+            optimizer=keras.optimizers.SGD(0.1, momentum=0.9), **arguments)
     logs = fit(model, 12)
     return model, logs
 
@@ -82,6 +87,7 @@ kinds = [
     lambda: {"weight_optimizer": ki.optimizers.Evidence()},
     lambda: {"influence": ki.Influence.preset(
         "larsen", parameters="last_layer")},
+    lambda: {"built": without_an_input, "validation_set": draw(40, 2)},
 ]
 for kind in kinds[:int(sys.argv[1])]:
     single, logs = learn(one, kind)
@@ -97,7 +103,7 @@ print("same")
 """
 
 
-@pytest.mark.parametrize("kinds", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kinds", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_two_replicas_learn_as_one(kinds):
     result = subprocess.run(
         [sys.executable, "-c", TWO_REPLICAS, str(kinds)],
