@@ -154,7 +154,7 @@ class InfluenceModel(InfluenceTrainer):
         inner_steps: int | None = 2,
         warmup_steps: int = 0,
         validation_draw: int = 256,
-        validation_reuse: int = 8,
+        validation_reuse: int = 4,
         metrics: list | None = None,
         on_nonfinite: str = "skip",
         **kwargs,
@@ -185,11 +185,11 @@ class InfluenceModel(InfluenceTrainer):
                 Defaults to `0`.
             validation_draw: integer, how many validation examples judge one
                 update. Defaults to `256`.
-            validation_reuse: integer, for how many steps of the network what
-                a validation example is to the last layer counts, before it
-                passes through the network again; `1` for no step but the one
-                it was made in. An influence of more than the last layer takes
-                no notice. Defaults to `8`.
+            validation_reuse: integer, for how many steps of the network the
+                features of a validation example are used before it passes
+                through the network again; `1` passes all that judge in every
+                update. Influences of more than the last layer do not use
+                them again. Defaults to `4`.
             metrics: Keras metrics of the labelled data. Defaults to `None`.
             on_nonfinite: `"skip"` to leave out steps whose losses or gradients
                 are not finite, and count them as `steps_skipped`; `"raise"`
