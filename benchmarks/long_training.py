@@ -128,6 +128,7 @@ def methods(trainings: Trainings) -> dict:
         "recommended": recommended,
         "64 labels judge": lambda: recommended(validation_draw=64),
         "features made anew": lambda: recommended(validation_reuse=1),
+        "features for 8 steps": lambda: recommended(validation_reuse=8),
         "cleanlab": lambda: with_cleanlab(trainings),
     }
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.validation_reuse --data-dir PATH [--json PATH]
 
-`compile(validation_reuse=8)` passes a part of a draw through the network in
-every update; the rest of it counts as it was up to 8 steps ago. While networks
+`compile(validation_reuse=4)` passes a part of a draw through the network in
+every update; the rest of it counts as it was up to 4 steps ago. While networks
 train on wrong labels, the scores of a batch are made with features of several
 ages and compared with those of features of this step, early and late; beside
 them, what it does to scores to draw fewer examples, and what a draw is to all
@@ -155,7 +155,7 @@ def main():
     parser.add_argument("--data-dir", default=None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=None)
-    parser.add_argument("--only", nargs="*", default=["wrong"])
+    parser.add_argument("--only", nargs="*", default=["40%"])
     parser.add_argument("--json", default=None)
     arguments = parser.parse_args()
     rows = []

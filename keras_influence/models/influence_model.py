@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.data.checks import check_integer
 from keras_influence.influence.head import (
     check_plain,
     find_head,
@@ -204,6 +205,7 @@ class InfluenceModel(InfluenceTrainer):
             optimizer, weight_optimizer, influence, self.weighting
         )
         schedule = Schedule(inner_steps, warmup_steps)
+        check_integer("validation_reuse", validation_reuse, 1)
         per_example_loss = PerExampleLoss(loss)
         arguments = {
             "optimizer": keras.optimizers.get(optimizer),

@@ -34,7 +34,7 @@ class RingBuffer(keras.layers.Layer):
         tensors = keras.tree.flatten(nest)
         if not self.slots:
             self.slots = [
-                self._slot(f"slot_{i}", (self.length, *t.shape), t.dtype)
+                self._slot(f"slot_{i}", (self.length, *t.shape), _dtype(t))
                 for i, t in enumerate(tensors)
             ]
         self.structure = keras.tree.map_structure(lambda _: 0, nest)
@@ -68,16 +68,14 @@ class RingBuffer(keras.layers.Layer):
     def fits(self, nest: Any) -> bool:
         """Whether nests of tensors like this one can be kept."""
         tensors = keras.tree.flatten(nest)
-        return self._have_shapes([(self.length, *t.shape) for t in tensors])
-
-    def _have_shapes(self, shapes):
-        return not self.slots or shapes == [tuple(s.shape) for s in self.slots]
+        kinds = [((self.length, *t.shape), _dtype(t)) for t in tensors]
+        own = [(tuple(s.shape), s.dtype) for s in self.slots]
+        return not self.slots or kinds == own
 
     def _packed(self, tensors):
         return keras.tree.pack_sequence_as(self.structure, tensors)
 
     def _slot(self, name, shape, dtype):
-        dtype = keras.backend.standardize_dtype(dtype)
         return self.add_weight(
             name=name,
             shape=shape,
@@ -91,27 +89,36 @@ class RingBuffer(keras.layers.Layer):
         """Loads what a file holds, or nothing if that does not fit."""
         # Keras numbers the variables; the first one is the count.
         saved = [store[str(i)] for i in range(1, len(store.keys()))]
-        shapes = [tuple(value.shape) for value in saved]
-        long = all(shape[0] == self.length for shape in shapes)
-        fits = long and (not saved or self._have_shapes(shapes))
-        if not store.keys() or not fits:
+        for variable in self.variables:
+            variable.assign(ops.zeros_like(variable))
+        if not store.keys() or not self._takes(saved):
             name = self.name.replace("_", " ")
             warnings.warn(
                 f"The file has no {name}, as of version 0.1, or such as do not "
                 "fit: they are collected anew.",
                 stacklevel=2,
             )
-            self.count.assign(0)
             return
         if not self.slots:
             self.slots = [
-                self._slot(f"slot_{i}", value.shape, value.dtype)
+                self._slot(f"slot_{i}", value.shape, _dtype(value))
                 for i, value in enumerate(saved)
             ]
         self.count.assign(store["0"])
         for slot, value in zip(self.slots, saved, strict=False):
             slot.assign(value)
 
+    def _takes(self, arrays):
+        shapes = [tuple(array.shape) for array in arrays]
+        own = [tuple(slot.shape) for slot in self.slots]
+        long = all(shape[0] == self.length for shape in shapes)
+        # A file may be older than the first push, and so may be the slots.
+        return long and (shapes == own or not shapes or not own)
+
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "length": self.length}
+
+
+def _dtype(tensor):
+    return keras.backend.standardize_dtype(tensor.dtype)

@@ -40,7 +40,6 @@ class Schedule:
         """How many updates fall into so many steps of the network, 1 at least.
 
         Args:
-            steps: integer.
+            steps: integer of at least 1.
         """
-        check_integer("validation_reuse", steps, 1)
         return max(1, steps // (self.inner_steps or steps))

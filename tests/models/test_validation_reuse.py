@@ -173,6 +173,14 @@ def test_resumed_training_is_bit_for_bit_the_same(way, tmp_path):
     assert_same(state(whole), state(resumed))
 
 
+def test_a_file_from_before_the_first_draw(tmp_path):
+    build().save_weights(tmp_path / "new.weights.h5")
+    model = build()
+    fit(model, 8)
+    model.load_weights(tmp_path / "new.weights.h5")
+    assert not any(np.any(variable) for variable in model.memory.variables)
+
+
 @pytest.mark.parametrize(
     "arguments", [{"validation_draw": 20}, {"inner_steps": 1}]
 )
@@ -181,21 +189,25 @@ def test_draws_of_another_size_start_anew(arguments, tmp_path):
     fit(model, 8)
     model.save_weights(tmp_path / "model.weights.h5")
     other = compiled(network(), **REUSED, **{"inner_steps": 2, **arguments})
+    fit(other, 2)
     with pytest.warns(UserWarning, match="no validation features"):
         other.load_weights(tmp_path / "model.weights.h5")
-    assert other.memory.count == 0
+    assert not any(np.any(variable) for variable in other.memory.variables)
     logs = fit(other, 2, data(start_step=8))
     assert logs["updates_skipped"] == 0
 
 
-def test_another_validation_set_after_loading(tmp_path):
+@pytest.mark.parametrize(("size", "dtype"), [(20, "int64"), (40, "int32")])
+def test_another_validation_set_after_loading(size, dtype, tmp_path):
     model = build()
     fit(model, 8)
     model.save(tmp_path / "model.keras")
     other = keras.models.load_model(tmp_path / "model.keras")
-    other.validation_set = tuple(part[:20] for part in V)
+    other.validation_set = V[0][:size], V[1][:size].astype(dtype)
     assert other.memory.count == 0
-    assert other.memory.slots[1].shape == (4, 5, 6)
+    _, features, labels = other.memory.slots
+    assert features.shape == (4, size // 4, 6)
+    assert labels.dtype == dtype
     assert fit(other, 2, data(start_step=8))["updates_skipped"] == 0
 
 
