@@ -24,6 +24,7 @@ from tests.cases.models import (
     state,
 )
 
+slow = pytest.mark.slow
 V = draw(40, 2)
 REUSED = {"validation_set": V, "validation_reuse": 8}
 
@@ -104,7 +105,9 @@ def test_how_many_examples_pass_through_the_network(arguments, size):
     assert model.validation_set.batch_size == size
 
 
-@pytest.mark.parametrize("built", [quiet_network, network])
+@pytest.mark.parametrize(
+    "built", [quiet_network, pytest.param(network, marks=slow)]
+)
 @pytest.mark.parametrize(
     "arguments",
     [{"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 3}],
@@ -120,7 +123,9 @@ def test_however_a_step_is_run(built, arguments):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("mixed_bfloat16", marks=slow), "mixed_float16"]
+)
 def test_mixed_precision_keeps_the_precision_of_the_kernel(policy):
     keras.config.set_dtype_policy(policy)
     try:
@@ -151,7 +156,7 @@ def build():
     return compiled(network(), **REUSED, inner_steps=2)
 
 
-@pytest.mark.parametrize("way", ["model", "weights"])
+@pytest.mark.parametrize("way", ["model", pytest.param("weights", marks=slow)])
 def test_resumed_training_is_bit_for_bit_the_same(way, tmp_path):
     whole, killed = build(), build()
     fit(whole, 13)
@@ -182,7 +187,8 @@ def test_a_file_from_before_the_first_draw(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"validation_draw": 20}, {"inner_steps": 1}]
+    "arguments",
+    [{"validation_draw": 20}, pytest.param({"inner_steps": 1}, marks=slow)],
 )
 def test_draws_of_another_size_start_anew(arguments, tmp_path):
     model = build()
@@ -197,7 +203,10 @@ def test_draws_of_another_size_start_anew(arguments, tmp_path):
     assert logs["updates_skipped"] == 0
 
 
-@pytest.mark.parametrize(("size", "dtype"), [(20, "int64"), (40, "int32")])
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [(20, "int64"), pytest.param(40, "int32", marks=slow)],
+)
 def test_another_validation_set_after_loading(size, dtype, tmp_path):
     model = build()
     fit(model, 8)
