@@ -18,6 +18,22 @@ def all_layers(model: keras.Model) -> list:
     return list(model._flatten_layers())
 
 
+def replace_layer(
+    model: keras.Model, name: str, layer: keras.layers.Layer | None
+) -> None:
+    """Sets an attribute of a model that holds a layer, or `None`.
+
+    Keras keeps the one before among the model's layers.
+
+    Args:
+        model: a `keras.Model`.
+        name: string, the attribute's name.
+        layer: the `keras.layers.Layer` or `None`.
+    """
+    model._tracker.untrack(getattr(model, name, None))
+    setattr(model, name, layer)
+
+
 def step_on_data(
     model: keras.Model, step: Callable, jit_compile: bool
 ) -> Callable:

@@ -16,7 +16,7 @@ from keras_influence.influence.head import (
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.unrolled import Unrolled
-from keras_influence.keras_private import build_metrics
+from keras_influence.keras_private import build_metrics, replace_layer
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models import choices
 from keras_influence.models.influence_trainer import InfluenceTrainer
@@ -216,18 +216,19 @@ class InfluenceModel(InfluenceTrainer):
         super().compile(**arguments)
         self.per_example_loss = per_example_loss
         self.unlabeled_loss = unlabeled_loss
-        self.loss_state = unlabeled_loss.state
+        replace_layer(self, "loss_state", unlabeled_loss.state)
         self.weight_optimizer = weight_optimizer
         choices.set_bounds(weight_optimizer, self.weighting)
         self.influence = influence
         steps = influence.steps
-        self.past_steps = _buffer("past_steps", steps)
+        replace_layer(self, "past_steps", _buffer("past_steps", steps))
         self.schedule = schedule
         self.on_nonfinite = on_nonfinite
         self.validation_draw = validation_draw
         draws = schedule.updates_within(validation_reuse)
         uses = schedule.learns and not self.is_deep and draws > 1
-        self.memory = _buffer("validation_features", draws if uses else 0)
+        memory = _buffer("validation_features", draws if uses else 0)
+        replace_layer(self, "memory", memory)
         self.training_metrics = TrainingMetrics(learns=schedule.learns)
         self._arguments = {
             **arguments,

@@ -14,6 +14,7 @@ from keras_influence.keras_private import (
     loss_tracker,
     own_statistics,
     reducible,
+    replace_layer,
     scales_loss,
     symbolic_build,
 )
@@ -106,7 +107,7 @@ class InfluenceTrainer(keras.Model):
             # A file may have had draws of another size.
             if not memory.fits(example):
                 memory = RingBuffer(memory.length, name=memory.name)
-                self.memory = memory
+                replace_layer(self, "memory", memory)
             memory.prepare(example)
 
     def make_train_function(self, force: bool = False) -> TrainFunction:

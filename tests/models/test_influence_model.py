@@ -381,6 +381,23 @@ def test_compiling_again_keeps_the_weights():
     assert (model.example_weights != before).any()
 
 
+def test_compiling_again_leaves_no_layers_behind():
+    model = compiled(validation_set=draw(40, 2))
+    layers, variables = [v.name for v in model.layers], len(model.variables)
+    assert "validation_features" in layers
+    again = {"optimizer": "sgd", "loss": LOSS, "inner_steps": 1}
+    for _ in range(2):
+        model.compile(**again, unlabeled_loss=ki.losses.GivenLabels())
+    assert [v.name for v in model.layers] == layers
+    assert len(model.variables) == variables
+    model.compile(
+        **again,
+        unlabeled_loss=ki.losses.GivenLabels(),
+        influence=ki.Unrolled(2, parameters="last_layer"),
+    )
+    assert [v.name for v in model.layers] == [*layers[:-1], "past_steps"]
+
+
 def test_a_draw_of_the_validation_set_for_each_update():
     small, _ = trained(5, validation_draw=2)
     large, _ = trained(5)

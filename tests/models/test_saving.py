@@ -18,6 +18,7 @@ from tests.cases.models import (
 
 CADENCE = {"inner_steps": 2, "warmup_steps": 1, "validation_draw": 4}
 V = draw(VALIDATION, 2)
+REUSED = {"validation_set": draw(40, 2), "validation_draw": 8}
 
 
 def test_a_saved_model_is_the_same(tmp_path):
@@ -107,27 +108,38 @@ loads_old_files = pytest.mark.skipif(
 )
 
 
-def build():
+def build(**arguments):
     # Seeds of layers come from here, as from a script that starts anew.
     keras.utils.set_random_seed(0)
-    return compiled(network(), **CADENCE)
+    return compiled(network(), **{**CADENCE, **arguments})
 
 
 @pytest.mark.parametrize(
-    "way", ["model", pytest.param("weights", marks=pytest.mark.slow)]
+    ("way", "judging"),
+    [
+        ("model", {"validation_set": V}),
+        # Enough examples for their features to be used again.
+        ("model", REUSED),
+        pytest.param("weights", {"validation_set": V}, marks=pytest.mark.slow),
+        pytest.param("weights", REUSED, marks=pytest.mark.slow),
+    ],
 )
-def test_resumed_training_is_bit_for_bit_the_same(way, tmp_path):
-    whole, killed = build(), build()
+def test_resumed_training_is_bit_for_bit_the_same(way, judging, tmp_path):
+    whole, killed = build(**judging), build(**judging)
     fit(whole, 7)
     fit(killed, 4)
     keras.utils.set_random_seed(7)
     if way == "model":
         killed.save(tmp_path / "model.keras")
         resumed = keras.models.load_model(tmp_path / "model.keras")
-        resumed.validation_set = V
+        assert_same(state(killed), state(resumed))
+        # Saved once more before it knows what judges.
+        resumed.save(tmp_path / "again.keras")
+        resumed = keras.models.load_model(tmp_path / "again.keras")
+        resumed.validation_set = judging["validation_set"]
     else:
         killed.save_weights(tmp_path / "model.weights.h5")
-        resumed = compiled(**CADENCE)
+        resumed = compiled(**{**CADENCE, **judging})
         resumed.load_weights(tmp_path / "model.weights.h5")
     fit(resumed, 3, data(start_step=4))
     assert_same(state(whole), state(resumed))

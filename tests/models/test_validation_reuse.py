@@ -14,7 +14,6 @@ from tests.cases.influence import assert_close
 from tests.cases.models import (
     LOSS,
     RowSGD,
-    assert_same,
     compiled,
     data,
     draw,
@@ -154,28 +153,6 @@ def test_a_network_that_is_not_built_yet():
 def build():
     keras.utils.set_random_seed(0)
     return compiled(network(), **REUSED, inner_steps=2)
-
-
-@pytest.mark.parametrize("way", ["model", pytest.param("weights", marks=slow)])
-def test_resumed_training_is_bit_for_bit_the_same(way, tmp_path):
-    whole, killed = build(), build()
-    fit(whole, 13)
-    fit(killed, 6)
-    keras.utils.set_random_seed(7)
-    if way == "model":
-        killed.save(tmp_path / "model.keras")
-        resumed = keras.models.load_model(tmp_path / "model.keras")
-        assert_same(state(killed), state(resumed))
-        # Saved once more before it knows what judges.
-        resumed.save(tmp_path / "again.keras")
-        resumed = keras.models.load_model(tmp_path / "again.keras")
-        resumed.validation_set = V
-    else:
-        killed.save_weights(tmp_path / "model.weights.h5")
-        resumed = build()
-        resumed.load_weights(tmp_path / "model.weights.h5")
-    fit(resumed, 7, data(start_step=6))
-    assert_same(state(whole), state(resumed))
 
 
 def test_a_file_from_before_the_first_draw(tmp_path):
