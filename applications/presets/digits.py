@@ -38,11 +38,12 @@ DIGITS = {
         "initial_weight": 0.1,
         "max_weight": 2.0,
         "warmup_steps": 0,
-        "inner_steps": 2,
+        # As good as every second step at half the rate, over 16 seeds.
+        "inner_steps": 4,
         "share_labels": True,
     },
     "weight_network": {"name": "WeightNetwork", "residual": False},
-    "weight_optimizer": {"name": "MAdam", "learning_rate": 0.01},
+    "weight_optimizer": {"name": "MAdam", "learning_rate": 0.02},
     "seeds": [0],
 }
 
@@ -71,6 +72,7 @@ DIGITS_FIXMATCH = DIGITS | {
         },
     },
     "weights": DIGITS["weights"] | {"initial_weight": 1.0, "inner_steps": 1},
+    "weight_optimizer": {"name": "MAdam", "learning_rate": 0.01},
     "unlabeled_loss": {"name": "FixMatch", "confidence": 0.8},
 }
 

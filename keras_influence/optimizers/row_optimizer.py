@@ -126,9 +126,8 @@ class RowOptimizer(keras.optimizers.Optimizer):
     def _masked_update(self, old, gradient, learning_rate):
         values, *slots = old
         new = list(self.update_rows(values, gradient, learning_rate, *slots))
-        mask = gradient != 0
-        for result in (gradient, *new):
-            mask &= tf.math.is_finite(result)
+        finite = tf.math.is_finite(tf.stack([gradient, *new]))
+        mask = (gradient != 0) & tf.reduce_all(finite, 0)
         if self.bounds is not None:
             new[0] = tf.clip_by_value(new[0], *self.bounds)
         return [tf.where(mask, n, o) for n, o in zip(new, old, strict=True)]

@@ -311,6 +311,23 @@ def test_the_data_of_one_seed_at_a_time(tmp_path, supervised, monkeypatch):
     assert alive == [0, 0, 0]
 
 
+def test_imports_are_not_collected_while_it_trains(
+    tmp_path, supervised, monkeypatch
+):
+    frozen, before = [], gc.get_freeze_count()
+    train = experiment.Experiment.run
+
+    def spy(self, *arguments):
+        frozen.append(gc.get_freeze_count())
+        return train(self, *arguments)
+
+    monkeypatch.setattr(experiment.Experiment, "run", spy)
+    result = invoke("run", "linear", "--output", tmp_path, settings=LINEAR)
+    assert result.exit_code == 0, result.output
+    assert frozen[0] > before + 100_000
+    assert gc.get_freeze_count() == 0
+
+
 def test_a_folder_without_the_data_set(tmp_path):
     data, output = tmp_path / "data", tmp_path / "output"
     (data / "mnist" / "1.0.0").mkdir(parents=True)
