@@ -4,6 +4,7 @@ Keras has no public names for these; each says what would replace it.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -122,6 +123,25 @@ def _inner(optimizer):
 def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     """The metric `loss` of a compiled model, which `train_step` updates."""
     return model._loss_tracker
+
+
+def input_specs(model: keras.Model, data) -> Any:
+    """The labelled inputs that a `tf.data.Dataset` holds, as `tf.TensorSpec`s.
+
+    `None` where it does not say, and under a strategy, where Keras builds a
+    model itself.
+
+    Args:
+        model: a compiled model.
+        data: what `fit` got.
+    """
+    if model._distribute_strategy:
+        return None
+    match getattr(data, "element_spec", None):
+        case {"labeled": (x, *_)}:
+            leaves = keras.tree.flatten(x)
+            dense = all(isinstance(leaf, tf.TensorSpec) for leaf in leaves)
+            return x if dense else None
 
 
 def build_metrics(model: keras.Model, data, classes: int) -> None:

@@ -1,5 +1,6 @@
 """Examples of a data set in batches, and what enters the head for them."""
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -64,9 +65,18 @@ class Batches:
     @property
     def spec(self) -> Any:
         """The `tf.TensorSpec`s of `x`, of any number of rows."""
-        x = next(iter(self))[0]
+        return self._specs[0]
+
+    @property
+    def labels(self) -> tf.TensorSpec:
+        """The `tf.TensorSpec` of `y`."""
+        return self._specs[1]
+
+    @functools.cached_property
+    def _specs(self):
         return keras.tree.map_structure(
-            lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype), x
+            lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype),
+            next(iter(self)),
         )
 
     def dataset(self) -> tf.data.Dataset:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.data.checks import check_label_form
 from keras_influence.influence.batches import CHUNK, Batches
 from keras_influence.influence.compiled_scores import (
     head_scores,
@@ -64,6 +65,7 @@ class TrainedModel:
         self.batch_size = batch_size
         self.verbose = verbose
         batches = Batches("train", train, batch_size)
+        self._labels = batches.labels
         self.head: Any = None
         run = None
         if self.influence.parameters == "last_layer":
@@ -78,7 +80,9 @@ class TrainedModel:
 
     def read(self, name: str, data: Any) -> Any:
         """Data as batches of what the scope takes, and their labels."""
-        return self._read(Batches(name, data, self.batch_size))
+        batches = Batches(name, data, self.batch_size)
+        check_label_form(name, batches.labels, self._labels)
+        return self._read(batches)
 
     def _read(self, batches):
         if self.scope.is_deep:

@@ -9,6 +9,7 @@ from keras_influence import solvers
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.losses import UnlabeledLoss
+from keras_influence.models.schedule import Schedule
 from keras_influence.optimizers import RowOptimizer
 from keras_influence.weighting import (
     ExampleWeights,
@@ -161,6 +162,22 @@ def check_learning(
         )
 
 
+def draws(
+    influence: Influence | Unrolled, schedule: Schedule, reuse: int
+) -> int:
+    """Of how many draws the examples are that judge an update.
+
+    Args:
+        influence: the estimator; features are of use to the last layer only.
+        schedule: the `Schedule` of updates.
+        reuse: integer, for how many steps of the network they are used.
+    """
+    deep = influence.parameters != "last_layer" or influence.steps
+    if deep or not schedule.learns:
+        return 1
+    return schedule.updates_within(reuse)
+
+
 def set_bounds(weight_optimizer: RowOptimizer, weighting: Weighting) -> None:
     """Gives the optimizer the weights' bounds, unless the user gave some.
 
@@ -187,6 +204,11 @@ def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
         y: argument of `fit`.
         arguments: dictionary, the others.
     """
+    if x is None:
+        raise ValueError(
+            "`fit()` needs data, as `keras_influence.data.semi_supervised` "
+            "makes it. Received: x=None"
+        )
     if not model.compiled:
         raise ValueError(
             "Call `compile()` before `fit()`. A model that was loaded with "

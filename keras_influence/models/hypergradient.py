@@ -109,9 +109,9 @@ def outer_objective(
     mean = ops.ones((size,), "float64") / ops.cast(size, "float64")
     if memory is not None:
         assert isinstance(scope, LastLayerScope)
-        memory.push(drawn(scope.features(x), y))
-        draws = memory.all()
-        x, y, counts = (_flat(draws[k]) for k in ("features", "y", "counts"))
+        present = drawn(scope.features(x), y)
+        memory.push(present)
+        x, y, counts = map(_flat, _known(memory.all(), present))
         mean = counts / ops.sum(counts)
         scope = LastLayerScope(scope.head, lambda features: features)
     return scope.objective(x, [Term.of_labels(loss, y, mean)], penalty_share=0)
@@ -122,8 +122,26 @@ def drawn(features: tf.Tensor, y: tf.Tensor) -> dict:
 
     What was not drawn yet counts 0, as all that a new buffer holds.
     """
-    counts = ops.ones(features.shape[:1], features.dtype)
+    # Of `y`: a network may lose the number of rows, as one of texts does.
+    counts = ops.ones(y.shape[:1], features.dtype)
     return {"features": features, "y": y, "counts": counts}
+
+
+def _known(draws, present):
+    """Features, labels and counts, where there are none yet the present ones.
+
+    A loss of zeros for labels may not be finite, even if it counts 0.
+    """
+    counts = draws["counts"]
+
+    def where_drawn(kept, present):
+        ones = [1] * (len(kept.shape) - 2)
+        return ops.where(
+            ops.reshape(counts > 0, (*counts.shape, *ones)), kept, present
+        )
+
+    parts = [where_drawn(draws[k], present[k]) for k in ("features", "y")]
+    return *parts, counts
 
 
 def _flat(draws):

@@ -16,13 +16,18 @@ from keras_influence.influence.head import (
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.unrolled import Unrolled
-from keras_influence.keras_private import build_metrics, replace_layer
+from keras_influence.keras_private import (
+    build_metrics,
+    input_specs,
+    replace_layer,
+)
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.models import choices
 from keras_influence.models.influence_trainer import InfluenceTrainer
 from keras_influence.models.ring_buffer import RingBuffer
 from keras_influence.models.schedule import Schedule
 from keras_influence.models.training_metrics import TrainingMetrics
+from keras_influence.models.validation_set import ValidationSet, check_judges
 from keras_influence.optimizers import RowOptimizer
 from keras_influence.weighting import Weighting, WeightNetwork
 
@@ -205,6 +210,7 @@ class InfluenceModel(InfluenceTrainer):
             optimizer, weight_optimizer, influence, self.weighting
         )
         schedule = Schedule(inner_steps, warmup_steps)
+        check_integer("validation_draw", validation_draw, 1)
         check_integer("validation_reuse", validation_reuse, 1)
         per_example_loss = PerExampleLoss(loss)
         arguments = {
@@ -213,6 +219,13 @@ class InfluenceModel(InfluenceTrainer):
             "metrics": metrics,
             **kwargs,
         }
+        draws = choices.draws(influence, schedule, validation_reuse)
+        head = self._known_head()
+        judges = self._validation_set
+        if validation_set is not None:
+            judges = ValidationSet(validation_set, validation_draw, draws)
+        check_judges(judges, head, per_example_loss)
+        # Nothing is refused from here on, and nothing half compiled.
         super().compile(**arguments)
         self.per_example_loss = per_example_loss
         self.unlabeled_loss = unlabeled_loss
@@ -225,9 +238,7 @@ class InfluenceModel(InfluenceTrainer):
         self.schedule = schedule
         self.on_nonfinite = on_nonfinite
         self.validation_draw = validation_draw
-        draws = schedule.updates_within(validation_reuse)
-        uses = schedule.learns and not self.is_deep and draws > 1
-        memory = _buffer("validation_features", draws if uses else 0)
+        memory = _buffer("validation_features", draws if draws > 1 else 0)
         replace_layer(self, "memory", memory)
         self.training_metrics = TrainingMetrics(learns=schedule.learns)
         self._arguments = {
@@ -244,19 +255,25 @@ class InfluenceModel(InfluenceTrainer):
         if self._starts_with_the_loss:
             self.weighting.start(unlabeled_loss.initial_weight)
             self._starts_with_the_loss = False
-        self._head = None
-        if validation_set is not None:
-            self.validation_set = validation_set
-        elif self._validation_set is not None:
-            self._validation_set.divide(validation_draw, self._draws)
+        self._head, self._validation_set = head, judges
+        if judges is not None:
+            judges.divide(validation_draw, draws)
         if self.network.built:
-            self._prepare(symbolic_inputs(self.network))
+            self._prepare()
 
-    def _prepare(self, inputs):
+    def _known_head(self):
+        """The head, or `None` where only the first batch will tell."""
+        inputs = symbolic_inputs(self.network) if self.network.built else None
+        return None if inputs is None else find_head(self.network, inputs)
+
+    def _prepare(self, inputs=None):
         """Finds the head and creates the optimizers' variables, once."""
         if self._head is None and inputs is not None:
-            self._head = find_head(self.network, inputs)
-            self._meet_validation_set()
+            head = find_head(self.network, inputs)
+            check_judges(self._validation_set, head, self.per_example_loss)
+            self._head = head
+        self.built = self.network.built
+        self._make_room()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         if self._head is not None:
@@ -272,6 +289,8 @@ class InfluenceModel(InfluenceTrainer):
     def fit(self, x: Any = None, y: Any = None, **kwargs) -> Any:
         """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""
         choices.check_fit(self, x, y, kwargs)
+        if self._head is None:
+            self._prepare(input_specs(self, x))
         if self._head is not None:
             check_plain(self._head.layer)
             build_metrics(self, x, self._head.classes)

@@ -5,6 +5,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.data.checks import check_label_form
 from keras_influence.influence.forward_pass import TrainingPass
 from keras_influence.influence.head import Head
 from keras_influence.influence.influence import Influence
@@ -40,7 +41,7 @@ from keras_influence.models.schedule import Schedule
 from keras_influence.models.train_function import TrainFunction
 from keras_influence.models.training_loss import training_loss
 from keras_influence.models.training_metrics import TrainingMetrics
-from keras_influence.models.validation_set import ValidationSet
+from keras_influence.models.validation_set import ValidationSet, check_judges
 from keras_influence.optimizers import RowOptimizer
 from keras_influence.solvers import Reason
 from keras_influence.weighting import Weighting
@@ -76,29 +77,28 @@ class InfluenceTrainer(keras.Model):
 
     @validation_set.setter
     def validation_set(self, data: tuple | list | tf.data.Dataset | None):
-        self._validation_set = (
-            None
-            if data is None
-            else ValidationSet(data, self.validation_draw, self._draws)
-        )
+        new = None
+        if data is not None:
+            new = ValidationSet(data, self.validation_draw, self._draws)
+            if self._head is not None:
+                check_judges(new, self._head, self.per_example_loss)
+        # After loading there was none, and what is remembered is of this one.
+        if self._validation_set is not None and self.memory is not None:
+            self.memory.clear()
+        self._validation_set = new
+        self._make_room()
         # The compiled step holds the set it was traced with.
-        self.train_function = None
-        self._meet_validation_set()
+        if self.train_function is not None:
+            self.make_train_function(force=True)
 
     @property
     def _draws(self):
         return 1 if self.memory is None else self.memory.length
 
-    def _meet_validation_set(self):
-        """Checks its labels and makes room for its features, once known."""
-        data, head = self._validation_set, self._head
-        if data is None or head is None:
-            return
-        self.per_example_loss.check_labels(
-            "validation_set", data.labels, head.classes
-        )
-        memory = self.memory
-        if memory is None or data.draws == 1:
+    def _make_room(self):
+        """For features of validation examples, once it is known how much."""
+        data, head, memory = self._validation_set, self._head, self.memory
+        if data is None or head is None or memory is None or data.draws == 1:
             return
         shape = data.batch_size, head.width
         features = tf.zeros(shape, head.variables[0].dtype)
@@ -190,6 +190,10 @@ class InfluenceTrainer(keras.Model):
     def _checked(self, batch: Batch) -> Batch:
         if self._head is None:
             self._prepare(batch.x)
+        if self._validation_set is not None:
+            check_label_form(
+                "validation_set", self._validation_set.data[1], batch.y
+            )
         index = self.weighting.assert_in_range(batch.index)
         y = self.per_example_loss.assert_in_range(batch.y, self.head.classes)
         return dataclasses.replace(batch, index=index, y=y)

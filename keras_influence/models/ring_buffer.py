@@ -72,6 +72,11 @@ class RingBuffer(keras.layers.Layer):
         own = [(tuple(s.shape), s.dtype) for s in self.slots]
         return not self.slots or kinds == own
 
+    def clear(self) -> None:
+        """Forgets everything, but for how much room there is."""
+        for variable in self.variables:
+            variable.assign(ops.zeros_like(variable))
+
     def _packed(self, tensors):
         return keras.tree.pack_sequence_as(self.structure, tensors)
 
@@ -89,8 +94,7 @@ class RingBuffer(keras.layers.Layer):
         """Loads what a file holds, or nothing if that does not fit."""
         # Keras numbers the variables; the first one is the count.
         saved = [store[str(i)] for i in range(1, len(store.keys()))]
-        for variable in self.variables:
-            variable.assign(ops.zeros_like(variable))
+        self.clear()
         if not store.keys() or not self._takes(saved):
             name = self.name.replace("_", " ")
             warnings.warn(

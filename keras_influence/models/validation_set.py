@@ -5,6 +5,8 @@ import tensorflow as tf
 from keras_influence.data.checks import check_integer
 from keras_influence.data.examples import as_examples
 from keras_influence.data.sparse_rows import to_dense
+from keras_influence.influence.head import Head
+from keras_influence.influence.per_example_loss import PerExampleLoss
 
 _FORMS = {2: "(x, y)"}
 
@@ -75,6 +77,20 @@ class ValidationSet:
         return keras.tree.map_structure(
             lambda leaf: tf.gather(leaf, rows), self.data
         )
+
+
+def check_judges(
+    data: ValidationSet | None, head: Head | None, loss: PerExampleLoss
+) -> None:
+    """Raises where labels are none of the classes, if these are known.
+
+    Args:
+        data: the `ValidationSet`, or `None`.
+        head: the network's `Head`, or `None`.
+        loss: the `PerExampleLoss` that it judges by.
+    """
+    if data is not None and head is not None:
+        loss.check_labels("validation_set", data.labels, head.classes)
 
 
 def _load(dataset: tf.data.Dataset) -> tuple:

@@ -362,6 +362,14 @@ def test_groups_are_sums():
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
+def test_labels_of_another_form():
+    """As a loss would broadcast them."""
+    x, y = TRAIN
+    soft = x, np.eye(3, dtype="float32")[np.asarray(y).ravel()]
+    with pytest.raises(ValueError, match="`validation` must have labels"):
+        ki.influence_scores(network(), soft, VALIDATION, loss="mse")
+
+
 def test_groups_of_another_length():
     with pytest.raises(ValueError, match="`groups`"):
         ki.group_influence(network(), TRAIN, VALIDATION, [1], **arguments_of())

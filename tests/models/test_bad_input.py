@@ -63,6 +63,72 @@ def test_validation_labels_after_loading():
         model.validation_set = draw(3, 2)[0], np.array([0, 1, CLASSES])
 
 
+def test_a_refused_validation_set_leaves_the_one_before():
+    model = compiled(linear_network(), validation_set=draw(10, 2))
+    kept, wrong = model.validation_set, (draw(3, 2)[0], np.array([0, 1, 9]))
+    with pytest.raises(ValueError, match=r"\[9\]"):
+        model.validation_set = wrong
+    with pytest.raises(ValueError, match=r"\[9\]"):
+        model.compile(
+            "sgd", LOSS, ki.losses.GivenLabels(), validation_set=wrong
+        )
+    assert model.validation_set is kept
+    assert fit(model, 1)["updates_skipped"] == 0
+
+
+def test_a_network_that_is_not_built_is_refused_as_often_as_it_is_tried():
+    built = keras.Sequential([keras.layers.Dense(CLASSES)])
+    wrong = draw(3, 2)[0], np.array([0, 1, 9])
+    model = compiled(built, validation_set=wrong)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="`validation_set` must have"):
+            fit(model, 1)
+    model.validation_set = draw(10, 2)
+    assert fit(model, 1)["updates_skipped"] == 0
+
+
+def one_hot(n, seed):
+    x, y = draw(n, seed)
+    return x, np.eye(CLASSES, dtype="float32")[y]
+
+
+@pytest.mark.parametrize("run_eagerly", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "labeled", "validation_set"),
+    [
+        ("mse", one_hot(12, 0), draw(10, 2)),
+        (
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            one_hot(12, 0),
+            (draw(10, 2)[0], one_hot(10, 2)[1][:, :2]),
+        ),
+        (LOSS, draw(12, 0), one_hot(10, 2)),
+    ],
+)
+def test_validation_labels_of_another_form(
+    loss, labeled, validation_set, run_eagerly
+):
+    model = compiled(
+        linear_network(),
+        loss=loss,
+        validation_set=validation_set,
+        run_eagerly=run_eagerly,
+    )
+    with pytest.raises(ValueError, match="`validation_set` must have labels"):
+        fit(model, 1, data(labeled))
+
+
+def test_labels_in_a_column():
+    x, y = draw(10, 2)
+    model = compiled(linear_network(), validation_set=(x, y[:, None]))
+    assert fit(model, 1)["updates_skipped"] == 0
+
+
+def test_no_data():
+    with pytest.raises(ValueError, match="needs data"):
+        compiled(linear_network()).fit()
+
+
 def test_no_validation_set():
     model = compiled(linear_network(), validation_set=None)
     with pytest.raises(ValueError, match="needs a validation set"):
@@ -173,6 +239,7 @@ def concave_penalty(kernel):
         ({"inner_steps": 0}, "inner_steps=0"),
         ({"warmup_steps": -1}, "warmup_steps=-1"),
         ({"validation_draw": 0}, "validation_draw=0"),
+        ({"validation_draw": -1, "validation_set": None}, "validation_draw=-1"),
         ({"validation_reuse": 0}, "validation_reuse=0"),
         ({"validation_reuse": None}, "validation_reuse=None"),
         ({"influence": "all"}, "`influence` must be"),

@@ -187,3 +187,31 @@ def test_single_weights_that_version_0_1_saved():
 def test_predicted_weights_that_version_0_1_saved():
     with pytest.raises(ValueError, match=r"version 0\.1 .* load it there"):
         keras.models.load_model(SAVED_BY_0_1 / "predicted_by_0_1.keras")
+
+
+class Plain(keras.Model):
+    """A network that nothing builds before its first batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = keras.layers.Dense(3)
+
+    def call(self, inputs):
+        return self.head(inputs)
+
+
+@pytest.mark.parametrize(
+    "built", [Plain, lambda: keras.Sequential([keras.layers.Dense(3)])]
+)
+def test_a_network_that_fit_builds_is_saved(built, tmp_path):
+    model, path = compiled(built()), tmp_path / "a.weights.h5"
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    fit(model, 2, callbacks=[backup])
+    assert model.built
+    model.save_weights(path)
+    other = compiled(built())
+    fit(other, 1)
+    other.load_weights(path)
+    np.testing.assert_array_equal(other.example_weights, model.example_weights)
+    for a, b in zip(other.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(a, b)

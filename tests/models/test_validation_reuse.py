@@ -237,3 +237,99 @@ def test_labels_of_any_form_are_kept_with_their_features():
     np.testing.assert_array_equal(
         kept.reshape(-1, 3).sum(0), model.validation_set.labels.sum(0)
     )
+
+
+def of_texts(mode):
+    """A network whose features have no number of rows in a graph."""
+    layer = keras.layers.TextVectorization(output_mode=mode)
+    layer.adapt(["good film", "bad film"])
+    inside = []
+    if mode == "int":
+        inside = [
+            keras.layers.Embedding(9, 8),
+            keras.layers.GlobalAveragePooling1D(),
+        ]
+    inputs = keras.Input((), dtype="string")
+    return keras.Sequential([inputs, layer, *inside, keras.layers.Dense(2)])
+
+
+@pytest.mark.parametrize("mode", ["multi_hot", "int"])
+def test_texts(mode):
+    x = np.array(["good film", "bad film"] * 40, object)
+    y = np.arange(80) % 2
+    model = compiled(
+        of_texts(mode), validation_set=(x[40:], y[40:]), validation_reuse=4
+    )
+    train = ki.data.semi_supervised(
+        (x[:20], y[:20]), (x[20:40], y[20:40]), batch_size=4
+    )
+    logs = model.fit(train, steps_per_epoch=6, verbose=0).history
+    assert model.validation_set.draws == 4
+    assert logs["updates_skipped"] == [0]
+    assert logs["hypergradient_norm"][0] > 0
+
+
+@keras.saving.register_keras_serializable("tests")
+class PerLabel(keras.losses.Loss):
+    """Cross-entropy by the share of the label, without a value at zeros."""
+
+    def call(self, y_true, y_pred):
+        share = y_true / tf.reduce_sum(y_true, -1, keepdims=True)
+        return -tf.reduce_sum(share * tf.nn.log_softmax(y_pred), -1)
+
+
+def test_a_loss_that_zeros_are_no_labels_of():
+    def soft(n, seed):
+        x, y = draw(n, seed)
+        return x, np.eye(3, dtype="float32")[y]
+
+    train = ki.data.semi_supervised(
+        soft(8, 0), draw(20, 1), batch_size=4, unlabeled_ratio=1
+    )
+    model = compiled(
+        quiet_network(),
+        loss=PerLabel(),
+        validation_set=soft(40, 2),
+        validation_reuse=4,
+        on_nonfinite="raise",
+    )
+    logs = model.fit(train, steps_per_epoch=6, verbose=0).history
+    assert logs["updates_skipped"] == [0]
+
+
+def test_another_set_is_not_judged_by_the_one_before():
+    model, _ = trained(5)
+    assert int(model.memory.count) == 5
+    model.validation_set = draw(40, 7)
+    for variable in model.memory.variables:
+        np.testing.assert_array_equal(variable, 0)
+    # What it can judge by is the first draw of the new set alone.
+    other = model.validation_set.draw(model.weight_optimizer.iterations)
+    alone, _ = trained(5)
+    alone.validation_set = other
+    assert alone.validation_set.draws == 1
+    norms = [fit(m, 1)["hypergradient_norm"] for m in (model, alone)]
+    np.testing.assert_allclose(*norms, rtol=1e-5)
+
+
+def test_another_set_while_it_trains():
+    def exchange(model):
+        model.validation_set = draw(40, 7)
+
+    class Exchange(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                exchange(self.model)
+
+    states = []
+    for within in (True, False):
+        keras.utils.set_random_seed(0)
+        model = compiled(quiet_network(), **REUSED)
+        if within:
+            fit(model, 4, callbacks=[Exchange()])
+        else:
+            fit(model, 2)
+            exchange(model)
+            fit(model, 2, data(start_step=2))
+        states.append(model.example_weights)
+    np.testing.assert_array_equal(*states)
