@@ -2,6 +2,7 @@ import warnings
 
 import keras
 
+from keras_influence.keras_private import all_layers
 from keras_influence.layers.convolution import Conv2D, DepthwiseConv2D
 from keras_influence.layers.dense import Dense
 from keras_influence.layers.einsum_dense import EinsumDense
@@ -31,7 +32,8 @@ def recording_clone(model: keras.Model) -> keras.Model:
     in nested functional and sequential models too. Weights are copied; names,
     `trainable` and dtype policies are kept. Layers of any other class,
     subclasses of the above included, stay as they are; a warning names those
-    that have trainable weights, since these are not recorded.
+    that have trainable weights, since these are not recorded. Layers that were
+    adapted, such as `Normalization` and `TextVectorization`, are shared.
 
     Args:
         model: a built functional or sequential model. A subclass of one comes
@@ -52,19 +54,74 @@ def recording_clone(model: keras.Model) -> keras.Model:
     True
     """
     _check(model)
-    copies = []
-
-    def copy(layer):
-        copies.append((layer, _copy(layer)))
-        return copies[-1][1]
-
-    clone = keras.models.clone_model(model, clone_function=copy, recursive=True)
-    _copy_trainable(model, clone)
-    copies = [pair for pair in copies if isinstance(pair[0], keras.Layer)]
+    clone, copies = _cloned(model, _recording_copy)
     for pair in copies:
         _copy_state(*pair)
     _warn_of_unrecorded([copy for _, copy in copies])
     return clone
+
+
+def untrained_clone(model: keras.Model) -> keras.Model:
+    """Clones a model with trainable parameters that start anew.
+
+    What training does not change is as it was: frozen layers, and what
+    preprocessing layers were adapted to, which are shared.
+
+    Args:
+        model: a built `keras.Model`.
+
+    Raises:
+        ValueError: if `model` is a subclassed model that holds such layers,
+            which cannot be reached from outside.
+    """
+    if _has_graph(model):
+        clone, copies = _cloned(model, _copy)
+        for layer, copy in copies:
+            if _is_frozen(layer):
+                _copy_state(layer, copy)
+        return clone
+    held = [
+        layer.name
+        for layer in all_layers(model)
+        if _is_adapted(layer) or not layer.trainable
+    ]
+    if held:
+        raise ValueError(
+            "A subclassed model is made anew from its configuration, which "
+            "does not tell what is in frozen and in adapted layers: make it a "
+            "functional or `Sequential` model. Received: "
+            f"model={model.name!r} with the layers {held}"
+        )
+    return keras.models.clone_model(model)
+
+
+def _cloned(model, copy):
+    """The clone, and the pairs of layers and copies that are not shared."""
+    copies, shared = [], []
+
+    def copied(layer):
+        if _is_adapted(layer):
+            shared.append((layer, layer.trainable))
+            return layer
+        copies.append((layer, copy(layer)))
+        return copies[-1][1]
+
+    clone = keras.models.clone_model(
+        model, clone_function=copied, recursive=True
+    )
+    _copy_trainable(model, clone)
+    for layer, trainable in shared:
+        layer.trainable = trainable
+    return clone, [pair for pair in copies if isinstance(pair[0], keras.Layer)]
+
+
+def _is_adapted(layer):
+    """Whether it holds what neither its configuration nor its weights tell."""
+    return hasattr(layer, "adapt")
+
+
+def _is_frozen(layer):
+    return bool(layer.weights) and not layer.trainable_weights
 
 
 def _check(model):
@@ -87,14 +144,16 @@ def _has_graph(layer):
     return isinstance(layer, (keras.Sequential, keras.Function))
 
 
-def _copy(layer):
-    kind = type(layer)
-    if kind is keras.layers.Lambda:
+def _recording_copy(layer):
+    kind = _RECORDING.get(type(layer)) if _is_linear(layer) else None
+    return _copy(layer, kind)
+
+
+def _copy(layer, kind=None):
+    if type(layer) is keras.layers.Lambda:
         # Safe mode guards against foreign files; this function is at hand.
-        return kind.from_config(layer.get_config(), safe_mode=False)
-    if _is_linear(layer):
-        kind = _RECORDING.get(kind, kind)
-    return kind.from_config(layer.get_config())
+        return type(layer).from_config(layer.get_config(), safe_mode=False)
+    return (kind or type(layer)).from_config(layer.get_config())
 
 
 def _is_linear(layer):

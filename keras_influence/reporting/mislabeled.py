@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_influence.data.examples import as_examples
 from keras_influence.data.semi_supervised import semi_supervised
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.post_hoc import influence_scores
+from keras_influence.layers.clone import untrained_clone
 from keras_influence.losses import GivenLabels
 from keras_influence.models.influence_model import InfluenceModel
 from keras_influence.reporting.predictions import (
@@ -44,7 +46,7 @@ class Mislabeled(NamedTuple):
 def find_mislabeled(
     network: keras.Model,
     train: tuple,
-    trusted: tuple,
+    trusted: tuple | tf.data.Dataset,
     *,
     loss: keras.losses.Loss | Callable | str | None = None,
     influence: Influence | None = None,
@@ -63,10 +65,11 @@ def find_mislabeled(
 
     Args:
         network: a built `keras.Model` that was trained on `train` and gives
-            logits. It stays as it is.
+            logits. It stays as it is; the copy has its frozen layers and what
+            preprocessing layers were adapted to.
         train: tuple `(x, y)` of arrays; `y` holds integers.
-        trusted: tuple `(x, y)` of arrays, examples whose labels are right:
-            some hundreds that somebody has checked.
+        trusted: the same, or a `tf.data.Dataset` of single examples, whose
+            labels are right: some hundreds that somebody has checked.
         loss: a Keras loss of logits. `None` takes the network's compiled one.
             Defaults to `None`.
         influence: an `Influence`. `None` takes the default one. Defaults to
@@ -85,8 +88,8 @@ def find_mislabeled(
         A `Mislabeled`.
 
     Raises:
-        ValueError: if there is no loss, a set is empty, or the estimator
-            found no solution.
+        ValueError: if there is no loss, a set is empty, its labels are not
+            integers, or the estimator found no solution.
 
     Example:
     ```python
@@ -98,19 +101,22 @@ def find_mislabeled(
     Reference: Koh and Liang, "Understanding Black-box Predictions via
     Influence Functions", 2017, section 5.4, for influence.
     """
+    x, y = train = _classes("train", train)
+    if not isinstance(trusted, tf.data.Dataset):
+        trusted = _classes("trusted", trusted)
     loss = loss or getattr(network, "loss", None)
-    scores = influence_scores(
-        network, train, trusted, loss=loss, influence=influence
-    )
     keras.utils.set_random_seed(seed)
-    x, y = as_examples("train", tuple(train), {2: "(x, y)"})
-    model = InfluenceModel(keras.models.clone_model(network), len(y))
+    model = InfluenceModel(untrained_clone(network), len(y))
     model.compile(
         optimizer=optimizer or keras.optimizers.Adam(0.001),
         loss=loss,
         unlabeled_loss=GivenLabels(),
         validation_set=trusted,
         metrics=["accuracy"],
+    )
+    # After all else that could be refused: it can take long.
+    scores = influence_scores(
+        network, train, trusted, loss=loss, influence=influence
     )
     batches = semi_supervised(
         labeled=trusted,
@@ -128,3 +134,23 @@ def find_mislabeled(
     return Mislabeled(
         order, scores, model.example_weights, quality, model, history
     )
+
+
+def _classes(name, data):
+    """Examples `(x, y)` with `y` of shape `(n,)`, integers."""
+    if isinstance(data, list):
+        data = tuple(data)
+    if not isinstance(data, tuple):
+        raise ValueError(
+            f"`{name}` must be a tuple (x, y) of arrays, whose places are what "
+            f"is found. Received: {name} of type {type(data).__name__}"
+        )
+    x, y = as_examples(name, data, {2: "(x, y)"})
+    labels = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if labels.ndim != 1 or (labels != np.round(labels)).any():
+        raise ValueError(
+            f"`{name}` must have one whole number a row for its labels, the "
+            f"class; `np.argmax(y, -1)` makes it of one-hot ones. Received: "
+            f"labels of shape {y.shape} and type {y.dtype}"
+        )
+    return x, labels.astype("int64")

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_influence import layers
 from keras_influence.layers import Recording, RecordingLayer, recording_clone
+from keras_influence.layers.clone import untrained_clone
 from tests.cases.layers import assert_close, randomize
 
 
@@ -244,3 +245,31 @@ def test_bert():
     assert_close(
         clone(data)["pooled_output"], model(data)["pooled_output"], 1e-6
     )
+
+
+def numbers(size):
+    return np.random.default_rng(0).normal(5.0, 3.0, (20, size))
+
+
+@pytest.mark.parametrize(
+    ("layer", "seen"),
+    [
+        (stock.Normalization(), numbers(3)),
+        (stock.Discretization(num_bins=4, output_mode="one_hot"), numbers(1)),
+        (stock.IntegerLookup(output_mode="one_hot"), [[3], [7]]),
+        (stock.StringLookup(output_mode="one_hot"), [["a"], ["b"]]),
+        (stock.TextVectorization(output_mode="multi_hot"), [["a b"], ["c"]]),
+    ],
+)
+@pytest.mark.parametrize("clone", [recording_clone, untrained_clone])
+def test_what_layers_were_adapted_to(layer, seen, clone):
+    seen = ops.convert_to_tensor(seen)
+    layer.adapt(seen)
+    layer.trainable = False
+    inputs = keras.Input(seen.shape[1:], dtype=seen.dtype)
+    before = keras.Model(inputs, layer(inputs))
+    model = keras.Sequential([inputs, before, stock.Dense(3)])
+    copy = clone(model)
+    np.testing.assert_array_equal(copy.layers[0](seen), before(seen))
+    assert not layer.trainable
+    assert copy.layers[-1].kernel is not model.layers[-1].kernel

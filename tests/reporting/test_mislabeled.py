@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_influence as ki
+from keras_influence.reporting import mislabeled
 from tests.cases.models import LOSS, draw, quiet_network
 
 
@@ -55,6 +57,94 @@ def test_the_same_report(found, tmp_path):
     assert "40 trusted labels" in path.read_text()
 
 
+def quick(network, train, trusted):
+    network.compile("sgd", LOSS)
+    return ki.find_mislabeled(network, train, trusted, epochs=1, verbose=0)
+
+
+def test_what_training_does_not_change_is_that_of_the_network():
+    (x, y), trusted = draw(40, 1), draw(20, 2)
+    frozen = keras.layers.Dense(5, "tanh", trainable=False)
+    nested = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
+    nested.trainable = False
+    adapted = keras.layers.Normalization()
+    adapted.adapt(x)
+    inputs = keras.Input((x.shape[1],))
+    head = keras.layers.Dense(3)
+    outputs = head(nested(frozen(adapted(inputs))))
+    network = keras.Model(inputs, outputs)
+    copy = quick(network, (x, y), trusted).model.network
+    inside = [
+        keras.Model(n.input, n.layers[-2].output) for n in (network, copy)
+    ]
+    np.testing.assert_array_equal(*(n.predict(x, verbose=0) for n in inside))
+    assert copy.trainable_variables[0].shape == head.kernel.shape
+    assert len(copy.trainable_variables) == 2
+    assert copy.layers[-1].kernel is not head.kernel
+
+
+@keras.saving.register_keras_serializable("tests")
+class Frozen(keras.Model):
+    """A subclassed model with a frozen layer."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.body = keras.layers.Dense(5, trainable=False)
+        self.head = keras.layers.Dense(3)
+
+    def call(self, inputs):
+        return self.head(self.body(inputs))
+
+
+def test_a_subclassed_network_with_a_frozen_layer():
+    train, trusted = draw(40, 1), draw(20, 2)
+    network = Frozen()
+    network(train[0])
+    with pytest.raises(ValueError, match=r"frozen.*\['dense"):
+        quick(network, train, trusted)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x, y: [x, y],
+        lambda x, y: (x, y[:, None]),
+        lambda x, y: (x, y.astype("float32")),
+    ],
+)
+def test_labels_of_any_form(form):
+    train, trusted = draw(40, 1), draw(20, 2)
+    plain, other = (
+        quick(quiet_network(), make(*train), make(*trusted))
+        for make in (lambda x, y: (x, y), form)
+    )
+    np.testing.assert_array_equal(other.order, plain.order)
+
+
+def test_trusted_labels_in_a_stream():
+    train, trusted = draw(40, 1), draw(20, 2)
+    stream = tf.data.Dataset.from_tensor_slices(trusted)
+    assert quick(quiet_network(), train, stream).order.shape == (40,)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x, np.eye(3)[y]), "one whole number a row"),
+        (lambda x, y: (x, y + 0.5), "one whole number a row"),
+        (lambda x, y: tf.data.Dataset.from_tensors((x, y)), r"\(x, y\)"),
+        (lambda x, y: x, r"\(x, y\)"),
+    ],
+)
+def test_what_is_no_labelled_set(change, message, monkeypatch):
+    """Before anything that takes long."""
+    monkeypatch.setattr(mislabeled, "influence_scores", None)
+    monkeypatch.setattr(mislabeled, "InfluenceModel", None)
+    train, trusted = draw(40, 1), draw(20, 2)
+    with pytest.raises(ValueError, match=f"`train` must .*{message}"):
+        quick(quiet_network(), change(*train), trusted)
+
+
 def test_without_a_loss():
-    with pytest.raises(ValueError, match="`loss` is needed"):
+    with pytest.raises(ValueError, match="loss=None"):
         ki.find_mislabeled(quiet_network(), draw(8, 1), draw(8, 2))
