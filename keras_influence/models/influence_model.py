@@ -289,8 +289,9 @@ class InfluenceModel(InfluenceTrainer):
     def fit(self, x: Any = None, y: Any = None, **kwargs) -> Any:
         """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""
         choices.check_fit(self, x, y, kwargs)
-        if self._head is None:
-            self._prepare(input_specs(self, x))
+        inputs = input_specs(self, x)
+        if self._head is None and inputs is not None:
+            self._prepare(inputs)
         if self._head is not None:
             check_plain(self._head.layer)
             build_metrics(self, x, self._head.classes)
