@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -129,20 +130,17 @@ def _read(path):
             table = pd.read_parquet(path).convert_dtypes()
             table = table.astype("string").fillna("")
         else:
-            table = pd.read_csv(
-                path,
-                sep="\t" if kind == ".tsv" else ",",
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                index_col=False,
-            )
+            table = _read_text(path, "\t" if kind == ".tsv" else ",")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8: {error.reason} at byte {error.start}. "
             "Convert it first, for instance with `iconv -t utf-8`."
         ) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,  # of cells that it would leave out
+        pd.errors.EmptyDataError,
+    ) as error:
         raise ValueError(
             f"{path} is no table: {str(error).strip()}. Texts with commas or "
             "line breaks need quotes."
@@ -151,6 +149,29 @@ def _read(path):
         raise ValueError(f"{path} has no rows.")
     table.columns = table.columns.str.strip()
     return table
+
+
+def _read_text(path, separator):
+    with open(path, encoding="utf-8-sig") as file:
+        header = file.readline()
+    others = [s for s in ";\t|" if s in header and separator not in header]
+    if others:
+        raise ValueError(
+            f"The columns of {path} must be separated by commas or, in a "
+            f"`.tsv` file, by tabs, and its decimals by points. Received: "
+            f"columns separated by {others[0]!r}."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=object,  # `str` warns of commas at the ends of lines
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            index_col=False,
+        )
+    return table.fillna("").astype(str)  # of lines that end early
 
 
 def _flags(path, name, column):

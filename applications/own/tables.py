@@ -54,7 +54,8 @@ def own_table(
         elif table[name].nunique() <= VALUES:
             columns[name] = table[name].to_numpy(object)
         else:
-            reason = f"a column of {table[name].nunique():,} different texts"
+            number, first = table[name].nunique(), table[name].iloc[0]
+            reason = f"a column of {number:,} different texts, as {first!r}"
             skipped.append((name, reason))
     if not columns:
         raise ValueError(

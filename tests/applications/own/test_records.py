@@ -108,6 +108,9 @@ def test_tables_that_do_not_fit(tmp_path, changes, arguments, expected):
         (b"name,label,trusted\n", "has no rows"),
         (b"name,label,trusted\na,b,1\nc,d,0,e\n", "line 3"),
         ("name,label,trusted\na,ü,1\n".encode("latin1"), "is not UTF-8"),
+        (b"name;label;trusted\na;1,5;1\n", "separated by commas.* by ';'"),
+        (b"name\tlabel\na\t1\n", "separated by commas"),
+        (b"name,label,trusted\na,b,1,c\nd,e,0,f\n", "is no table"),
     ],
 )
 def test_files_that_are_no_tables(tmp_path, text, expected):
@@ -115,6 +118,21 @@ def test_files_that_are_no_tables(tmp_path, text, expected):
     path.write_bytes(text)
     with pytest.raises(ValueError, match=expected):
         read(path)
+
+
+def test_a_comma_at_the_end_of_each_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("name,label,trusted\na,b,1,\nc,d,0,\n")
+    assert read(path).labels.tolist() == ["b", "d"]
+
+
+def test_a_line_that_ends_early(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("name,label,trusted,age\na,b,1,7\nc,d\ne\n")
+    records = read(path)
+    assert records.labels.tolist() == ["b", "d", ""]
+    assert records.trusted.tolist() == [True, False, False]
+    assert records.columns["age"].tolist() == ["7", "", ""]
 
 
 @pytest.mark.parametrize(

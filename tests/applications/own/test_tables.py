@@ -47,7 +47,8 @@ def test_numbers_that_are_categories(tmp_path):
 def test_texts_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr("applications.own.tables.VALUES", 5)
     data = own_table(0, write(tmp_path, name=[f"name {k}" for k in range(N)]))
-    assert data.skipped == [("name", "a column of 12 different texts")]
+    reason = "a column of 12 different texts, as 'name 0'"
+    assert data.skipped == [("name", reason)]
     assert "name" not in data.shown
 
 
