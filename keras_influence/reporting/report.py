@@ -183,15 +183,17 @@ def _check(count, classes, labels, **columns):
                 f"Argument `{name}` must have one row for each of the {count} "
                 f"examples. Received: {len(values)} rows"
             )
-    if (
-        labels.ndim != 1
-        or labels.dtype.kind not in "iu"
-        or (labels.max() >= classes)
-    ):
+    _check_classes("labels", labels, classes)
+
+
+def _check_classes(name, labels, classes):
+    integers = labels.ndim == 1 and labels.dtype.kind in "iu"
+    if not integers or (labels >= classes).any():
+        highest = f", highest {labels.max()}" if integers else ""
         raise ValueError(
-            "Argument `labels` must be an integer array of shape `(n,)` with "
-            f"classes below {classes}, or -1 for none. Received: shape "
-            f"{labels.shape}, dtype {labels.dtype}, highest {labels.max()}"
+            f"Argument `{name}` must have an integer array of shape `(n,)` for "
+            f"its labels, with classes below {classes}, or -1 for none. "
+            f"Received: shape {labels.shape}, dtype {labels.dtype}{highest}"
         )
 
 
@@ -201,6 +203,7 @@ def _tested(model, test, probabilities, classes):
         return None
     x, y = test
     y = np.asarray(y)
+    _check_classes("test", y, classes)
     if probabilities is None:
         probabilities = probabilities_of(model, x)
     if np.shape(probabilities) != (len(y), classes):
