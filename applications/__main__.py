@@ -180,8 +180,8 @@ def _train(recipe, progress, command):
 def _imports_kept():
     """Keeps Python's collector away from what is there already.
 
-    It would look through all that is imported again and again while graphs
-    are traced, which on a small network is a tenth of the training.
+    It would look through all that was imported again and again while graphs
+    are traced, which on a small network is much of the training.
     """
     gc.freeze()
     try:

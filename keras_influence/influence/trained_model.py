@@ -48,18 +48,12 @@ class TrainedModel:
         batch_size: int,
         verbose: int | str,
     ):
-        loss = loss or getattr(model, "loss", None)
-        if loss is None:
-            raise ValueError(
-                "Argument `loss` is needed, because the model is not compiled. "
-                "Received: loss=None"
-            )
         if verbose not in ("auto", 0, 1):
             raise ValueError(
                 "Argument `verbose` must be 'auto', 0 or 1. "
                 f"Received: verbose={verbose!r}"
             )
-        self.loss = PerExampleLoss(loss)
+        self.loss = PerExampleLoss(loss_of(model, loss))
         self.influence: Any = influence or Influence()
         self.outer_loss = self.influence.outer_loss(self.loss)
         self.batch_size = batch_size
@@ -215,3 +209,20 @@ class TrainedModel:
                 f"{float(solution.residual):.3g} after "
                 f"{int(solution.products)} products"
             )
+
+
+def loss_of(
+    model: keras.Model, loss: keras.losses.Loss | Callable | str | None
+) -> Any:
+    """The loss, or that which the model was compiled with.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    loss = loss or getattr(model, "loss", None)
+    if loss is None:
+        raise ValueError(
+            "Argument `loss` is needed, because the model is not compiled. "
+            "Received: loss=None"
+        )
+    return loss

@@ -126,8 +126,9 @@ class RowOptimizer(keras.optimizers.Optimizer):
     def _masked_update(self, old, gradient, learning_rate):
         values, *slots = old
         new = list(self.update_rows(values, gradient, learning_rate, *slots))
-        finite = tf.math.is_finite(tf.stack([gradient, *new]))
-        mask = (gradient != 0) & tf.reduce_all(finite, 0)
+        mask = gradient != 0
+        for result in (gradient, *new):
+            mask &= tf.math.is_finite(result)
         if self.bounds is not None:
             new[0] = tf.clip_by_value(new[0], *self.bounds)
         return [tf.where(mask, n, o) for n, o in zip(new, old, strict=True)]

@@ -11,6 +11,7 @@ from keras_influence.data.examples import as_examples
 from keras_influence.data.semi_supervised import semi_supervised
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.post_hoc import influence_scores
+from keras_influence.influence.trained_model import loss_of
 from keras_influence.layers.clone import untrained_clone
 from keras_influence.losses import GivenLabels
 from keras_influence.models.influence_model import InfluenceModel
@@ -104,7 +105,7 @@ def find_mislabeled(
     x, y = train = _classes("train", train)
     if not isinstance(trusted, tf.data.Dataset):
         trusted = _classes("trusted", trusted)
-    loss = loss or getattr(network, "loss", None)
+    loss = loss_of(network, loss)
     keras.utils.set_random_seed(seed)
     model = InfluenceModel(untrained_clone(network), len(y))
     model.compile(

@@ -1,10 +1,8 @@
 import contextlib
 import csv
-import gc
 import html
 import json
 import re
-import weakref
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -13,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from applications import experiment
 from applications.__main__ import app
 from applications.presets import PRESETS
 from applications.recipe import paths, resolve
@@ -287,45 +284,6 @@ def test_a_folder_in_which_another_process_works(tmp_path, supervised):
     assert result.exit_code == 2
     assert "is at work in" in message(result)
     assert "Epoch" not in result.output
-
-
-def test_the_data_of_one_seed_at_a_time(tmp_path, supervised, monkeypatch):
-    tasks, alive = [], []
-    load = experiment.build
-
-    def spy(kind, component, **offered):
-        if kind == "dataset":
-            gc.collect()
-            alive.append(sum(task() is not None for task in tasks))
-        built = load(kind, component, **offered)
-        if kind == "dataset":
-            tasks.append(weakref.ref(built))
-        return built
-
-    monkeypatch.setattr(experiment, "build", spy)
-    result = invoke(
-        *["run", "linear", "--output", tmp_path],
-        settings=[*LINEAR, "seeds=1,2,3"],
-    )
-    assert result.exit_code == 0, result.output
-    assert alive == [0, 0, 0]
-
-
-def test_imports_are_not_collected_while_it_trains(
-    tmp_path, supervised, monkeypatch
-):
-    frozen, before = [], gc.get_freeze_count()
-    train = experiment.Experiment.run
-
-    def spy(self, *arguments):
-        frozen.append(gc.get_freeze_count())
-        return train(self, *arguments)
-
-    monkeypatch.setattr(experiment.Experiment, "run", spy)
-    result = invoke("run", "linear", "--output", tmp_path, settings=LINEAR)
-    assert result.exit_code == 0, result.output
-    assert frozen[0] > before + 100_000
-    assert gc.get_freeze_count() == 0
 
 
 def test_a_folder_without_the_data_set(tmp_path):

@@ -146,5 +146,5 @@ def test_what_is_no_labelled_set(change, message, monkeypatch):
 
 
 def test_without_a_loss():
-    with pytest.raises(ValueError, match="loss=None"):
+    with pytest.raises(ValueError, match="`loss` is needed"):
         ki.find_mislabeled(quiet_network(), draw(8, 1), draw(8, 2))
