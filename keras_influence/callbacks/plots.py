@@ -132,7 +132,7 @@ def are_images(inputs) -> bool:
         shape = np.shape(inputs)
     except ValueError:  # Rows of several shapes.
         return False
-    return len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3))
+    return len(shape) == 3 or (len(shape) == 4 and shape[-1] in (1, 3, 4))
 
 
 def _short(label):

@@ -49,8 +49,9 @@ def shower(examples) -> Callable[[int], dict]:
     if np.ndim(examples) == 2:
         names = range(1, np.shape(examples)[1] + 1)
         return lambda i: _row(names, examples[i])
-    if np.ndim(examples) == 1 and isinstance(examples[0], str | bytes):
-        return lambda i: _text(examples[i])
+    if np.ndim(examples) == 1:
+        texts = list(examples)  # A pandas series looks in its index.
+        return lambda i: _text(texts[i])
     return lambda i: {}
 
 
@@ -63,6 +64,8 @@ def _row(names, values):
 
 
 def _text(text):
+    if not isinstance(text, str | bytes):
+        return {}
     text = text.decode(errors="replace") if isinstance(text, bytes) else text
     if len(text) > LONG_TEXT:
         text = text[:LONG_TEXT] + " …"

@@ -111,7 +111,9 @@ def report(
     names = _names(class_names, classes)
     _check(count, classes, labels=given, ids=ids, shown=shown, harmful=harmful)
     predicted = probabilities.argmax(1)
-    ids = range(count) if ids is None else ids
+    # By place: a pandas series looks in its index.
+    ids = range(count) if ids is None else list(ids)
+    harmful = None if harmful is None else np.asarray(harmful)
     show = shower(examples if shown is None else shown)
 
     def card(i):
@@ -166,10 +168,10 @@ def _weights(model, weights, count):
 def _names(class_names, classes):
     if class_names is None:
         return [str(k) for k in range(classes)]
-    if len(class_names) != classes:
+    if isinstance(class_names, dict) or len(class_names) != classes:
         raise ValueError(
             f"Argument `class_names` must name the {classes} classes of the "
-            f"network. Received: {len(class_names)} names"
+            f"network, a list in their order. Received: {class_names!r}"
         )
     return [one_line(name) for name in class_names]
 
@@ -183,17 +185,18 @@ def _check(count, classes, labels, **columns):
                 f"Argument `{name}` must have one row for each of the {count} "
                 f"examples. Received: {len(values)} rows"
             )
-    _check_classes("labels", labels, classes)
+    _check_classes("labels", labels, classes, " or -1 for none")
 
 
-def _check_classes(name, labels, classes):
-    integers = labels.ndim == 1 and labels.dtype.kind in "iu"
-    if not integers or (labels >= classes).any():
-        highest = f", highest {labels.max()}" if integers else ""
+def _check_classes(name, labels, classes, none=""):
+    wrong = labels[:5]
+    if labels.ndim == 1 and labels.dtype.kind in "iu":
+        wrong = labels[(labels >= classes) | ((labels < 0) & (not none))][:5]
+    if len(wrong):
         raise ValueError(
             f"Argument `{name}` must have an integer array of shape `(n,)` for "
-            f"its labels, with classes below {classes}, or -1 for none. "
-            f"Received: shape {labels.shape}, dtype {labels.dtype}{highest}"
+            f"its labels, with classes below {classes}{none}. Received: shape "
+            f"{labels.shape}, dtype {labels.dtype}, {wrong.tolist()}"
         )
 
 
@@ -201,17 +204,30 @@ def _tested(model, test, probabilities, classes):
     """Probabilities and labels of trusted examples that did not train."""
     if test is None:
         return None
+    if not isinstance(test, (tuple, list)) or len(test) != 2:
+        raise ValueError(
+            f"Argument `test` must be a tuple (x, y). Received: {type(test)}"
+        )
     x, y = test
     y = np.asarray(y)
     _check_classes("test", y, classes)
+    name = "test_probabilities"
     if probabilities is None:
-        probabilities = probabilities_of(model, x)
-    if np.shape(probabilities) != (len(y), classes):
+        name, probabilities = "test", probabilities_of(model, x)
+    probabilities = np.asarray(probabilities)
+    if probabilities.shape != (len(y), classes):
         raise ValueError(
-            f"Argument `test_probabilities` must have shape {len(y), classes}. "
-            f"Received: {np.shape(probabilities)}"
+            f"Argument `{name}` must have shape {len(y), classes}, one row "
+            f"for each label. Received: {probabilities.shape}"
         )
-    return np.asarray(probabilities), y
+    sums = probabilities.sum(1)
+    if (probabilities < 0).any() or (np.abs(sums - 1) > 1e-3).any():
+        raise ValueError(
+            f"Argument `{name}` must have probabilities, which add up to 1 in "
+            f"every row. Received: from {probabilities.min():.3g} to "
+            f"{probabilities.max():.3g}"
+        )
+    return probabilities, y
 
 
 def _accuracy(tested):

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 import keras_influence as ki
+from keras_influence.reporting.predictions import probabilities_of
 from tests.cases import reports
 
 WIDTHS = (360, 1280)
@@ -92,7 +93,7 @@ def test_the_page_fits_and_says_nothing(chromium, training, tmp_path, shown):
         class_names=reports.CLASSES,
         shown=None if shown == "rows" else getattr(reports, shown)(),
         test=test,
-        test_probabilities=model.network.predict(x[:9], verbose=0),
+        test_probabilities=probabilities_of(model, x[:9]),
         baselines={"a name that is rather long " * 3: 0.5},
         history=history,
         weight_history=weight_history,

@@ -23,7 +23,7 @@ def decoded(card):
     ],
     ids=["uint8", "to one", "to 255", "around zero"],
 )
-@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 3)])
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 3), (8, 6, 4)])
 def test_images_of_any_range(scale, expected, shape):
     images = np.random.default_rng(0).integers(0, 256, (4, *shape), "uint8")
     images.flat[:2] = 0, 255
@@ -65,3 +65,10 @@ def test_rows_of_tables():
 )
 def test_what_cannot_be_shown(examples):
     assert shower(examples)(0) == {}
+
+
+@pytest.mark.parametrize("of", [list, lambda x: pd.Series(x, index=[1, 0, 2])])
+def test_texts_of_which_one_is_missing(of):
+    show = shower(of([None, "a", "b"]))
+    assert show(0) == {}
+    assert show(1)["text"] == "a"

@@ -1,9 +1,11 @@
+import functools
 import html.parser
 import itertools
 import re
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 import keras_influence as ki
@@ -166,6 +168,26 @@ def test_any_network_with_weights(training, tmp_path):
     assert "trusted labels and from 30 other" in Page(path).words
 
 
+def test_series_are_read_by_place(training, tmp_path):
+    """As `DataFrame.sample` leaves them, with numbers of other rows."""
+    x, y = draw(30, 1)
+    order = np.random.default_rng(0).permutation(30)
+    texts, ids = ([f"{n} {k}" for k in range(30)] for n in ("text", "id"))
+    pages = [
+        page(
+            tmp_path,
+            training,
+            examples=x,
+            labels=y,
+            shown=of(texts),
+            ids=of(ids),
+            harmful=of(list(y == 0)),
+        ).text
+        for of in (list, functools.partial(pd.Series, index=order + 100))
+    ]
+    assert pages[0] == pages[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -176,6 +198,14 @@ def test_any_network_with_weights(training, tmp_path):
         ({"labels": np.array(["a"] * 30)}, "`labels` must have an integer"),
         ({"test": (None, ["a", "b"])}, "`test` must have an integer"),
         ({"test": (None, [0, 3])}, "classes below 3"),
+        ({"test": (None, [-1, 0])}, "classes below 3. Received"),
+        ({"test": draw(9, 3)[0]}, "`test` must be a tuple (x, y)"),
+        ({"test": (draw(9, 3)[0], draw(8, 3)[1])}, "`test` must have shape"),
+        (
+            {"test": (None, [0]), "test_probabilities": [[5.0, -1.0, 0.0]]},
+            "`test_probabilities` must have probabilities",
+        ),
+        ({"class_names": {0: "a", 1: "b", 2: "c"}}, "a list in their order"),
         ({"ids": ["a"]}, "`ids` must have one row"),
         ({"shown": {"a": [1]}}, "`shown` must have one row"),
         ({"class_names": ["a"]}, "must name the 3 classes"),
