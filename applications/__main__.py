@@ -119,7 +119,10 @@ def run(
     with _plain_errors(), _opened(output, recipe, overwrite) as progress:
         rows = progress.rows
         if progress.finished:
-            console.print("Done before; `--overwrite` trains anew.")
+            console.print(
+                "Done before, with the data of then; `--overwrite` reads them "
+                "and trains anew."
+            )
         else:
             rows = _train(recipe, progress, _command(name, settings, scale))
     console.print(report.results_table(name, rows))

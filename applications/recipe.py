@@ -155,11 +155,7 @@ def check(recipe: dict) -> None:
         ValueError: if it has no steps, none that learns weights, or names a
             seed or a variant twice.
     """
-    for name in ("epochs", "steps_per_epoch"):
-        if recipe[name] < 1:
-            raise ValueError(
-                f"`{name}` must be positive. Received: {recipe[name]}."
-            )
+    check_values(recipe)
     steps = recipe["epochs"] * recipe["steps_per_epoch"]
     warmup_steps = recipe["weights"]["warmup_steps"]
     if warmup_steps >= steps:
@@ -168,6 +164,22 @@ def check(recipe: dict) -> None:
             f"`steps_per_epoch`, here {steps}, or no weight is ever learned. "
             f"Received: {warmup_steps}."
         )
+
+
+def check_values(recipe: dict) -> None:
+    """Refuses counts that are not positive, and what is named twice.
+
+    Args:
+        recipe: dict, as of `check`, or one of own data.
+
+    Raises:
+        ValueError: as `check`.
+    """
+    for name in ("epochs", "steps_per_epoch", "batch_size", "unlabeled_ratio"):
+        if not recipe.get(name, 1) > 0:
+            raise ValueError(
+                f"`{name}` must be positive. Received: {recipe[name]}."
+            )
     for name in ("seeds", "variants"):
         values = recipe.get(name, ())
         if len(set(values)) < len(values):

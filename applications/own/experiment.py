@@ -11,7 +11,7 @@ from applications.own.held_out import HeldOut, dense
 from applications.own.loss import GivenOr
 from applications.own.network import own_network
 from applications.progress import ShortProgress
-from applications.recipe import build, known
+from applications.recipe import build, check_values, known
 from applications.run_state import RunState
 from keras_influence.callbacks import WeightHistory
 
@@ -42,10 +42,7 @@ class OwnExperiment:
         }
         # What the report is about comes last, after what it is compared with.
         self.variants = sorted(names | {LEARNED}, key=VARIANTS.index)
-        if recipe["epochs"] < 1:
-            raise ValueError(
-                f"`epochs` must be positive. Received: {recipe['epochs']}."
-            )
+        check_values(recipe)
         data: OwnData = build("dataset", recipe["dataset"], seed=seed)
         self.data = data
         self.folds = data.folds(recipe["folds"], seed)

@@ -1,5 +1,6 @@
 """A folder of images of any size, and a table of labels."""
 
+import dataclasses
 import pathlib
 
 import keras
@@ -10,6 +11,7 @@ from PIL import Image, ImageOps
 import keras_influence as ki
 from applications.own.data import OwnData
 from applications.own.records import Records, read_records
+from keras_influence.data.checks import check_integer
 
 SUFFIXES = (
     *(".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
@@ -55,11 +57,14 @@ def own_images(
             "`folder` must be a folder of images, as `--set folder=PHOTOS`. "
             f"Received: folder={folder!r}."
         )
+    if size is not None:
+        check_integer("size", size, 4)
     if not labels:
         raise ValueError(
             "Say which table has the labels, as `--set labels=labels.csv`."
         )
     records = read_records(labels, id, label, trusted, trusted_share, seed)
+    records = _with_plain_paths(records, labels)
     found = sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
@@ -76,7 +81,8 @@ def own_images(
             SyntaxError,
             Image.DecompressionBombError,
         ) as e:
-            reason = "not in the folder" if name not in found else _reason(e)
+            is_there = (root / name).is_file()
+            reason = _reason(e) if is_there else "not in the folder"
             skipped.append((str(name), reason))
             images.append(None)
     _check(skipped, images, strict, root)
@@ -105,6 +111,18 @@ def own_images(
     )
 
 
+def _with_plain_paths(records, path):
+    """Paths as the folder has them: `a.png` for `./a.png`."""
+    ids = [pathlib.PurePosixPath(name).as_posix() for name in records.ids]
+    again = pd.Index(ids).duplicated()
+    if again.any():
+        raise ValueError(
+            f"{path} must name each image once. Received: "
+            f"{np.array(ids)[again][0]!s} more than once."
+        )
+    return dataclasses.replace(records, ids=np.array(ids, str))
+
+
 def _with_unnamed(records, found):
     """The rows of the table, then the images that it does not name."""
     unnamed = sorted(set(found) - set(records.ids))
@@ -127,19 +145,32 @@ def _with_unnamed(records, found):
 def _read(path, size):
     """An image upright, in colours, and not much larger than needed."""
     with Image.open(path) as image:
+        # Pillow has 16-bit PNGs as 32 bits, depending on its version.
+        wide = image.mode.startswith("I;16") or image.format == "PNG"
         # Of a large JPEG, a smaller one is decoded.
         image.draft("RGB", (2 * size, 2 * size))
         image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I"):
-            # 16 bits a pixel, which a conversion would clip.
-            gray = np.asarray(image, "float64") / 257
-            image = Image.fromarray(gray.clip(0, 255).astype("uint8"))
+        if image.mode[0] in "IF":
+            # More than 8 bits a pixel, which a conversion would clip.
+            image = Image.fromarray(_gray(image, wide))
         if "A" in image.mode or "transparency" in image.info:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image)
         image = image.convert("RGB")
     return image
+
+
+def _gray(image, wide):
+    """Numbers of any range as 8 bits: of `wide` ones, 16 bits are the range."""
+    values = np.nan_to_num(np.asarray(image, "float64"))
+    low, high = values.min(), values.max()
+    if wide:
+        low, high = 0, 65535
+    elif low >= 0 and high <= 255:
+        low, high = 0, 1 if high <= 1 else 255
+    values = (values - low) / max(high - low, 1e-12)
+    return np.round(255 * values).clip(0, 255).astype("uint8")
 
 
 def _complete(network, resize):

@@ -63,7 +63,7 @@ def read_records(
     """
     table = _read(path)
     for name, setting in ((id, "id"), (label, "label")):
-        if name and name not in table:
+        if name not in table and (name or setting == "label"):
             raise ValueError(
                 f"{path} has no column {name!r}; it has {list(table)}. Set "
                 f"`{setting}`."
@@ -102,7 +102,7 @@ def class_numbers(records: Records) -> tuple[np.ndarray, list[str]]:
         ValueError: if fewer than two classes are trusted, or a label occurs
             among the others only.
     """
-    names = sorted(set(records.labels[records.trusted]))
+    names = sorted(set(records.labels[records.trusted].tolist()))
     if len(names) < 2:
         raise ValueError(
             "The trusted labels must be of two classes or more. Received: "
@@ -127,14 +127,18 @@ def _read(path):
     kind = pathlib.Path(path).suffix.lower()
     try:
         if kind in (".parquet", ".pq"):
-            table = pd.read_parquet(path).convert_dtypes()
+            table = pd.read_parquet(path)
+            # A number of the row is no column; what has a name is one.
+            named = any(name is not None for name in table.index.names)
+            table = table.reset_index(drop=not named).convert_dtypes()
             table = table.astype("string").fillna("")
         else:
             table = _read_text(path, "\t" if kind == ".tsv" else ",")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} is not UTF-8: {error.reason} at byte {error.start}. "
-            "Convert it first, for instance with `iconv -t utf-8`."
+            "Convert a text first, as `iconv -f latin1 -t utf-8` does, save a "
+            "spreadsheet as CSV, and unpack an archive."
         ) from None
     except (
         pd.errors.ParserError,
@@ -145,15 +149,22 @@ def _read(path):
             f"{path} is no table: {str(error).strip()}. Texts with commas or "
             "line breaks need quotes."
         ) from None
+    table = table[(table != "").any(axis=1)].reset_index(drop=True)
     if not len(table):
         raise ValueError(f"{path} has no rows.")
     table.columns = table.columns.str.strip()
+    again = table.columns[table.columns.duplicated()]
+    if len(again):
+        raise ValueError(
+            f"{path} must name each column once. Received: {again[0]!r} twice."
+        )
     return table
 
 
 def _read_text(path, separator):
-    with open(path, encoding="utf-8-sig") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         header = file.readline()
+    unix = header.endswith("\n") and not header.endswith("\r\n")
     others = [s for s in ";\t|" if s in header and separator not in header]
     if others:
         raise ValueError(
@@ -170,6 +181,8 @@ def _read_text(path, separator):
             keep_default_na=False,
             encoding="utf-8-sig",
             index_col=False,
+            # Where it ends no line, a carriage return is within a text.
+            lineterminator="\n" if unix else None,
         )
     return table.fillna("").astype(str)  # of lines that end early
 

@@ -4,12 +4,15 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from keras import ops
 
 from applications.own.data import OwnData
 from applications.own.records import read_records
 
 # A column with more values than this is a name or a text, no category.
 VALUES = 200
+# What a table says in place of a number that is not known.
+UNKNOWN = ("", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?")
 
 
 def own_table(
@@ -24,8 +27,9 @@ def own_table(
 ) -> OwnData:
     """Rows of a table, encoded by `keras.utils.FeatureSpace`.
 
-    Numbers are brought to mean 0 and variance 1, where none is given the
-    median stands; other columns are categories, an empty cell one of them.
+    Numbers are brought to mean 0 and variance 1; where one is missing, `NA` or
+    NaN the median stands, in the finished network too. Other columns are
+    categories, an empty cell one of them.
 
     Args:
         seed: int, seed of all draws.
@@ -39,6 +43,10 @@ def own_table(
         ignore: str, columns to leave out, with commas. Defaults to `""`.
         categories: str, columns whose numbers are categories, with commas.
             Defaults to `""`.
+
+    Raises:
+        ValueError: if the table is not as it must be, or most of a column are
+            numbers and the others something else.
     """
     records = read_records(file, id, label, trusted, trusted_share, seed)
     table = records.columns
@@ -46,11 +54,17 @@ def own_table(
         _columns(name, value, table, file)
         for name, value in (("ignore", ignore), ("categories", categories))
     )
-    columns, skipped = {}, []
+    columns, medians, skipped = {}, {}, []
     for name in table.columns.difference(ignored, sort=False):
-        numbers = None if name in named else _numbers(table[name])
+        if "/" in name:
+            raise ValueError(
+                f"Keras takes no `/` in a name. Rename the column {name!r} of "
+                f"{file}, or leave it out with `ignore`."
+            )
+        numbers = None if name in named else _numbers(file, table[name])
         if numbers is not None:
-            columns[name] = numbers
+            medians[name] = float(np.nanmedian(numbers))
+            columns[name] = np.nan_to_num(numbers, nan=medians[name])
         elif table[name].nunique() <= VALUES:
             columns[name] = table[name].to_numpy(object)
         else:
@@ -68,8 +82,18 @@ def own_table(
     _keep_categories(space)
 
     def complete(network):
-        encoded = space.get_encoded_features()
-        return keras.Model(dict(space.get_inputs()), network(encoded))
+        inputs = {
+            name: keras.Input((1,), name=name, dtype=tensor.dtype)
+            for name, tensor in space.get_inputs().items()
+        }
+        filled = {
+            name: _filled(medians[name])(tensor) if name in medians else tensor
+            for name, tensor in inputs.items()
+        }
+        encode = keras.Model(
+            dict(space.get_inputs()), space.get_encoded_features()
+        )
+        return keras.Model(inputs, network(encode(filled)))
 
     x = space(inputs).numpy()
     return OwnData(
@@ -88,15 +112,33 @@ def _columns(setting, value, table, file):
     return names
 
 
-def _numbers(column):
-    """The column as numbers, `None` if it has other things."""
-    filled = column.str.strip().replace("", np.nan)
-    numbers = pd.to_numeric(filled, errors="coerce")
-    finite = np.isfinite(numbers.to_numpy("float64", na_value=np.nan))
-    if (numbers.isna() != filled.isna()).any() or not finite.any():
+def _numbers(file, column):
+    """The column as numbers, NaN where not known; `None` if it has others."""
+    cells = column.str.strip()
+    known = ~cells.str.lower().isin(UNKNOWN).to_numpy(bool)
+    numbers = pd.to_numeric(cells.where(known), errors="coerce")
+    numbers = numbers.to_numpy("float64", na_value=np.nan, copy=True)
+    numbers[np.abs(numbers) > np.finfo("float32").max] = np.nan
+    others = known & np.isnan(numbers)
+    if not known.any() or 2 * others.sum() >= known.sum():
         return None
-    values = numbers.to_numpy("float64", na_value=np.nan)
-    return np.where(finite, values, np.median(values[finite])).astype("float32")
+    if others.any():
+        some = ", ".join(map(repr, cells[others].unique()[:3]))
+        raise ValueError(
+            f"Most cells of the column {column.name!r} of {file} are numbers, "
+            f"and {others.sum():,} are not: {some}. Correct or empty these, or "
+            f"set `categories={column.name}` or `ignore={column.name}`."
+        )
+    return numbers.astype("float32")
+
+
+def _filled(median):
+    """A model that puts a number for NaN.
+
+    In a model of its own operations may have the names of columns.
+    """
+    number = keras.Input((1,))
+    return keras.Model(number, ops.where(ops.isnan(number), median, number))
 
 
 def _space(columns):

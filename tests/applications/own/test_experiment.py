@@ -228,6 +228,9 @@ def test_texts(tmp_path):
         ("own_table", ["file=/no/such.csv"], "No such file"),
         ("own_table", ["file={wine}"], "has no column 'label'"),
         ("own_table", ["file={wine}", "label=wine", "folds=99"], "`folds`"),
+        ("own_table", ["batch_size=0"], "`batch_size` must be positive"),
+        ("own_table", ["unlabeled_ratio=0"], "`unlabeled_ratio` must be"),
+        ("own_table", ["seeds=1,1"], "`seeds` must name each one once"),
         ("own_table", ["file={wine}", "label=wine", "epochs=0"], "`epochs`"),
         (
             "own_table",

@@ -72,6 +72,38 @@ def test_images_of_any_kind(folder):
     assert data.labels[data.ids == "turned.jpg"].tolist() == [-1]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("float32", 0, 1),
+        ("float32", 0, 255),
+        ("float32", -3, 2),
+        ("int32", 0, 255),
+        ("int32", 0, 70_000),
+        ("uint16", 0, 65_535),
+    ],
+)
+def test_more_than_eight_bits(folder, dtype, low, high):
+    ramp = np.linspace(low, high, 400).reshape(20, 20)
+    image = Image.fromarray(ramp.astype(dtype))
+    arguments = folder({f"{k}.tif": image for k in range(3)})
+    found = own_images(0, **arguments, size=20).x[0, ..., 0].astype(int)
+    expected = np.linspace(0, 255, 400).reshape(20, 20)
+    assert np.abs(found - expected).max() <= 2
+
+
+def test_paths_that_are_written_otherwise(folder):
+    arguments = folder({f"{k}.png": picture() for k in range(4)})
+    path = pathlib.Path(arguments["labels"])
+    path.write_text(path.read_text().replace("1.png", "./1.png"))
+    assert own_images(0, **arguments).ids.tolist() == [
+        *("0.png", "1.png", "2.png", "3.png")
+    ]
+    path.write_text(path.read_text().replace("2.png", "1.png"))
+    with pytest.raises(ValueError, match=r"once. Received: 1\.png"):
+        own_images(0, **arguments)
+
+
 def test_what_is_transparent_is_white(folder):
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     data = own_images(
@@ -131,6 +163,8 @@ def test_the_finished_network_takes_images_as_they_are(folder):
         ({"folder": ""}, "`folder` must be a folder of images"),
         ({"folder": "/no/such"}, "Received: folder='/no/such'"),
         ({"labels": ""}, "`--set labels=labels.csv`"),
+        ({"size": 0}, "`size` must be an integer of at least 4"),
+        ({"size": "abc"}, "size='abc'"),
         ({"id": "label", "label": "file"}, "unique"),
     ],
 )

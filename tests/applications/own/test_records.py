@@ -88,6 +88,8 @@ def test_rows_by_place_and_by_truth(tmp_path):
     [
         ({}, {"id": "file"}, "has no column 'file'; it has ['name'"),
         ({}, {"label": "class"}, "Set `label`"),
+        ({}, {"label": ""}, "Set `label`"),
+        ({" name ": list("abcd")}, {}, "each column once. Received: 'name'"),
         ({}, {"trusted": "checked"}, "somebody has checked"),
         ({}, {"trusted": "-", "trusted_share": 2.0}, "between 0 and 1"),
         ({"name": list("aabc")}, {}, "unique values. Received: 'a'"),
@@ -124,6 +126,36 @@ def test_a_comma_at_the_end_of_each_line(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("name,label,trusted\na,b,1,\nc,d,0,\n")
     assert read(path).labels.tolist() == ["b", "d"]
+
+
+def test_a_carriage_return_in_a_text(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"name,label,trusted\na\rb,c,1\nd,e,0\n")
+    records = read(path)
+    assert records.ids.tolist() == ["a\rb", "d"]
+    assert records.labels.tolist() == ["c", "e"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_the_ends_of_lines(tmp_path, end):
+    """Rows without anything in them are none."""
+    path = tmp_path / "a.csv"
+    lines = [b"name,label,trusted", b"a,b,1", b",,", b"", b"d,e,0", b""]
+    path.write_bytes(end.join(lines))
+    records = read(path)
+    assert records.ids.tolist() == ["a", "d"]
+    assert records.trusted.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("index", [[3, 3, 5], ["x", "y", "z"]])
+def test_the_index_of_a_parquet_file(tmp_path, index):
+    path = tmp_path / "a.parquet"
+    table = {"label": ["a", "b", "a"], "trusted": [True, True, False]}
+    pd.DataFrame(table, index=index).to_parquet(path)
+    assert read(path, id="").ids.tolist() == ["1", "2", "3"]
+    names = pd.Index(["p", "q", "r"], name="name")
+    pd.DataFrame(table, index=names).to_parquet(path)
+    assert read(path).ids.tolist() == ["p", "q", "r"]
 
 
 def test_a_line_that_ends_early(tmp_path):

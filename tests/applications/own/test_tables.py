@@ -83,6 +83,42 @@ def test_categories_that_a_line_cannot_hold_can_be_saved(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("unknown", ["", " NA ", "n/a", "NaN", "null", "-"])
+def test_a_number_that_is_not_known_is_the_median(tmp_path, unknown):
+    ages = [*(str(20 + k) for k in range(N - 1)), unknown]
+    data = own_table(0, write(tmp_path, age=ages))
+    same = own_table(0, write(tmp_path, age=[*ages[:-1], "25"]))
+    np.testing.assert_allclose(data.x, same.x, atol=1e-5)
+    network = keras.Sequential(
+        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
+    )
+    data.complete(network).save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    inputs = {
+        "age": np.array([[np.nan], [25.0]], "float32"),
+        "town": keras.ops.convert_to_tensor([["Bonn"], ["Bonn"]]),
+    }
+    missing, median = loaded.predict(inputs, verbose=0)
+    np.testing.assert_array_equal(missing, median)
+
+
+@pytest.mark.parametrize("other", ["1,234", "12a", "1e39", "inf"])
+def test_a_number_that_is_none(tmp_path, other):
+    ages = [*(str(20 + k) for k in range(N - 1)), other]
+    path = write(tmp_path, age=ages)
+    with pytest.raises(ValueError, match=f"'age' of .* are not: '{other}'"):
+        own_table(0, path)
+    assert own_table(0, path, ignore="age").x.shape[1] == 4
+    assert own_table(0, path, categories="age").x.shape[1] > N
+
+
+def test_a_name_that_keras_does_not_take(tmp_path):
+    path = write(tmp_path, **{"a/b": ["1"] * N})
+    with pytest.raises(ValueError, match="Rename the column 'a/b'"):
+        own_table(0, path)
+    assert own_table(0, path, ignore="a/b").x.shape[0] == N
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
