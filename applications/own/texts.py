@@ -6,6 +6,7 @@ import scipy.sparse
 
 from applications.own.data import OwnData
 from applications.own.records import read_records
+from keras_influence.data.checks import check_integer
 
 CHUNK = 512
 
@@ -35,6 +36,7 @@ def own_texts(
         words: int, how many of the most frequent words, and pairs of words,
             the network knows. Defaults to `20_000`.
     """
+    check_integer("words", words, 2)
     records = read_records(file, id, label, trusted, trusted_share, seed)
     if text not in records.columns:
         raise ValueError(

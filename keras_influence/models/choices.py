@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_influence import solvers
+from keras_influence.influence.head import Head
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.losses import UnlabeledLoss
@@ -33,6 +34,17 @@ def check_network(network: object) -> None:
             "`InfluenceModel` cannot train under a `ParameterServerStrategy`, "
             "as Keras 3 cannot: take a `MirroredStrategy` or, on several "
             f"machines, a `MultiWorkerMirroredStrategy`. Received: {strategy}"
+        )
+
+
+def check_logits(head: Head) -> None:
+    """Raises where a network has a single logit, which no loss here takes."""
+    if head.classes < 2:
+        raise ValueError(
+            "Argument `network` must have a logit for each of two classes or "
+            "more; one with a single logit can end in "
+            "`keras_influence.layers.BinaryLogits`. Received: layer "
+            f"{head.layer.name!r} with {head.classes} logit"
         )
 
 

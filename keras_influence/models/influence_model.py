@@ -264,12 +264,17 @@ class InfluenceModel(InfluenceTrainer):
     def _known_head(self):
         """The head, or `None` where only the first batch will tell."""
         inputs = symbolic_inputs(self.network) if self.network.built else None
-        return None if inputs is None else find_head(self.network, inputs)
+        return None if inputs is None else self._find_head(inputs)
+
+    def _find_head(self, inputs):
+        head = find_head(self.network, inputs)
+        choices.check_logits(head)
+        return head
 
     def _prepare(self, inputs=None):
         """Finds the head and creates the optimizers' variables, once."""
         if self._head is None and inputs is not None:
-            head = find_head(self.network, inputs)
+            head = self._find_head(inputs)
             check_judges(self._validation_set, head, self.per_example_loss)
             self._head = head
         self.built = self.network.built

@@ -131,6 +131,8 @@ def report(
     order = least_believed_first(quality, probabilities, given)
     shown_count = min(gallery, count // 2)
     tested = _tested(model, test, test_probabilities, classes)
+    baselines = {} if baselines is None else baselines
+    _check_baselines(baselines)
     return write_page(
         path,
         title=title,
@@ -230,6 +232,15 @@ def _tested(model, test, probabilities, classes):
     return probabilities, y
 
 
+def _check_baselines(baselines):
+    is_dict = isinstance(baselines, dict)
+    if not is_dict or not all(0 <= v <= 1 for v in baselines.values()):
+        raise ValueError(
+            "Argument `baselines` must be a dict from names to accuracies, "
+            f"from 0 to 1. Received: baselines={baselines!r}"
+        )
+
+
 def _accuracy(tested):
     probabilities, y = tested
     return float(np.mean(probabilities.argmax(1) == y))
@@ -288,7 +299,7 @@ def _facts(quality, given, predicted, tested):
 
 def _results(model, tested, baselines):
     """Rows of the table: name, accuracy and its standard error."""
-    rows = dict(baselines or {})
+    rows = dict(baselines)
     if tested:
         name = "with learned weights" if _learns(model) else "this training"
         rows[name] = _accuracy(tested)

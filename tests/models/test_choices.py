@@ -122,6 +122,15 @@ def test_a_head_that_is_no_longer_plain():
         compiled(built)
 
 
+@pytest.mark.parametrize("is_built", [True, False])
+def test_a_single_logit_is_refused(is_built):
+    layers = [keras.layers.Dense(1, name="head")]
+    if is_built:
+        layers = [keras.Input((4,)), *layers]
+    with pytest.raises(ValueError, match="'head' with 1 logit"):
+        fit(compiled(keras.Sequential(layers)), 1)
+
+
 def test_lora_in_the_body_is_learned():
     built = quiet_network()
     built.layers[0].enable_lora(2)

@@ -145,6 +145,18 @@ def test_what_is_no_labelled_set(change, message, monkeypatch):
         quick(quiet_network(), change(*train), trusted)
 
 
+def test_a_single_logit(monkeypatch):
+    """Its scores are not computed first."""
+    monkeypatch.setattr(mislabeled, "influence_scores", None)
+    (x, y), trusted = draw(40, 1), draw(20, 2)
+    layers = [keras.Input(x.shape[1:]), keras.layers.Dense(1)]
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    with pytest.raises(ValueError, match="BinaryLogits"):
+        ki.find_mislabeled(
+            keras.Sequential(layers), (x, y > 1), trusted, loss=loss
+        )
+
+
 def test_without_a_loss():
     with pytest.raises(ValueError, match="`loss` is needed"):
         ki.find_mislabeled(quiet_network(), draw(8, 1), draw(8, 2))

@@ -205,6 +205,8 @@ def test_series_are_read_by_place(training, tmp_path):
             {"test": (None, [0]), "test_probabilities": [[5.0, -1.0, 0.0]]},
             "`test_probabilities` must have probabilities",
         ),
+        ({"baselines": 0.91}, "`baselines` must be a dict"),
+        ({"baselines": {"a": 0.9, "b": 91.0}}, "'b': 91.0}"),
         ({"class_names": {0: "a", 1: "b", 2: "c"}}, "a list in their order"),
         ({"ids": ["a"]}, "`ids` must have one row"),
         ({"shown": {"a": [1]}}, "`shown` must have one row"),

@@ -75,3 +75,9 @@ def test_a_column_that_is_not_there(path):
         ValueError, match=r"no column 'text'; it has \['review'\]"
     ):
         own_texts(0, path)
+
+
+@pytest.mark.parametrize("words", [0, 1, 2.5])
+def test_too_few_words(path, words):
+    with pytest.raises(ValueError, match="`words` must be an integer of at"):
+        own_texts(0, path, text="review", words=words)
