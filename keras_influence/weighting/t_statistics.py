@@ -57,6 +57,7 @@ class TStatistics(keras.layers.Layer):
             gradients: float tensor of shape `(n,)`; 0, NaN and infinity count
                 as none.
         """
+        gradients = tf.cast(gradients, "float32")
         slices = tf.IndexedSlices(gradients, tf.convert_to_tensor(index))
         rows, sums, places = sum_duplicates(slices)
         g = tf.gather(tf.where(tf.math.is_finite(sums), sums, 0.0), places)

@@ -118,6 +118,7 @@ class Weighting(keras.layers.Layer):
             weights = self(examples)
 
         def gradients(hypergradient):
+            hypergradient = tf.cast(hypergradient, weights.dtype)
             return tape.gradient([weights], variables, [hypergradient])
 
         return weights, gradients

@@ -279,14 +279,15 @@ def test_mixed_precision(policy, parameters):
     assert np.ptp(exact.example_weights) > 0.1
 
 
-def test_double_precision():
+@pytest.mark.parametrize("weight_network", [None, "recommended"])
+def test_double_precision(weight_network):
     built = keras.Sequential(
         [
             keras.Input((FEATURES,), dtype="float64"),
             keras.layers.Dense(CLASSES, dtype="float64"),
         ]
     )
-    model = compiled(built, dtype="float64")
+    model = compiled(built, dtype="float64", weight_network=weight_network)
     fit(model, 3)
     assert np.isfinite(model.example_weights).all()
     assert np.ptp(model.example_weights) > 0
