@@ -125,6 +125,12 @@ def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     return model._loss_tracker
 
 
+def metric_variables(model: keras.Model) -> list:
+    """The variables of the metrics that a model was compiled with."""
+    metrics = model._compile_metrics
+    return [] if metrics is None else metrics.variables
+
+
 def input_specs(model: keras.Model, data) -> Any:
     """The labelled inputs that a `tf.data.Dataset` holds, as `tf.TensorSpec`s.
 

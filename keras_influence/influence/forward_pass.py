@@ -73,10 +73,10 @@ class TrainingPass:
         self.tape.__exit__(*exception)
 
     def __call__(self, x) -> tf.Tensor:
-        """Logits of `x`, in the dtype of the network's variables."""
+        """Logits of `x`, in float32 or more."""
         with tapped(*self.layers), self.recording:
             logits = self.network(x, training=True)
-        return ops.cast(logits, self.network.trainable_variables[0].dtype)
+        return _in_full(logits)
 
     def differentiable(self, losses: list) -> ForwardPass:
         """The pass with the losses that came of it."""
@@ -124,7 +124,12 @@ class StatelessNetwork:
         logits = stateless_call(
             self.network, trainable, self.state.non_trainable, x, self.training
         )
-        return ops.cast(logits, parameters[0].dtype)
+        return _in_full(logits)
+
+
+def _in_full(logits):
+    dtype = keras.backend.standardize_dtype(logits.dtype)
+    return ops.cast(logits, keras.backend.result_type(dtype, "float32"))
 
 
 def values(variables: Sequence[keras.Variable]) -> list[tf.Tensor]:

@@ -79,6 +79,16 @@ def symbolic_inputs(network: keras.Model):
     return network.input if hasattr(network, "inputs") else None
 
 
+def build_for_training(network: keras.Model, inputs) -> None:
+    """Builds the layers that only a pass of training calls, too.
+
+    Args:
+        network: a `keras.Model` of any kind.
+        inputs: as of `find_head`.
+    """
+    _trace(functools.partial(network, training=True), inputs)
+
+
 def find_head(network: keras.Model, inputs) -> Head:
     """The Dense layer whose output is the network's output.
 
@@ -173,6 +183,13 @@ def _traced_head(network, inputs):
     """The head, and the inputs of all of its calls."""
     with _calls(_candidates(network)) as calls:
         output = network(inputs, training=False)
+    if not tf.is_tensor(output):
+        raise ValueError(
+            "Argument `network` must have a single output, the logits. "
+            f"Received: network={network.name!r}, which has "
+            f"{len(keras.tree.flatten(output))}, in a "
+            f"{type(output).__name__}"
+        )
     head = _source(output, calls)
     if not isinstance(head, keras.layers.Dense):
         raise ValueError(
@@ -247,8 +264,6 @@ def _calls(layers):
 
 def _source(output, calls):
     """The layer that a tensor comes from, casts skipped, or `None`."""
-    if not tf.is_tensor(output):
-        return None
     for layer, inputs, outputs in reversed(calls):
         if _uncast(outputs) is _uncast(output):
             if isinstance(layer, keras.layers.Dense):

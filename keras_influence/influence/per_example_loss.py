@@ -24,11 +24,14 @@ class PerExampleLoss:
     """
 
     def __init__(self, loss: keras.losses.Loss | Callable | str | None):
-        self.loss: Any = keras.losses.get(loss)
+        nested = isinstance(loss, (list, tuple)) or (
+            isinstance(loss, dict) and "class_name" not in loss
+        )
+        self.loss: Any = None if nested else keras.losses.get(loss)
         if self.loss is None:
             raise ValueError(
-                "Argument `loss` must be a Keras loss of logits. Received: "
-                "loss=None"
+                "Argument `loss` must be a single Keras loss of logits. "
+                f"Received: loss={loss!r}"
             )
         if expects_probabilities(self.loss):
             raise ValueError(
@@ -55,6 +58,12 @@ class PerExampleLoss:
         if len(labels.shape) < len(logits.shape) and not self.takes_classes:
             labels = ops.expand_dims(labels, -1)
         losses = function(labels, logits)
+        if len(losses.shape) == 0:
+            raise ValueError(
+                "Argument `loss` must give a number for each example, since "
+                "examples are weighted, as Keras' functions do. Received: "
+                f"loss={self.loss!r}, which gives a single one"
+            )
         if len(losses.shape) == 1:
             return losses
         return ops.mean(ops.reshape(losses, (ops.shape(losses)[0], -1)), -1)

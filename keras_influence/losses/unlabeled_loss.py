@@ -76,7 +76,7 @@ class UnlabeledLoss:
                     "in `keras_influence.layers.BinaryLogits`. Received: "
                     f"logits of shape {tuple(x.shape)} for view {view!r}"
                 )
-        return self.call(logits, labels, step)
+        return _checked(name, self.call(logits, labels, step), logits)
 
     def call(self, logits: dict, labels=None, step=None) -> tuple:
         """Losses and mask of a batch of unlabelled examples.
@@ -204,6 +204,26 @@ class UnlabeledLoss:
         return representation(self)
 
 
+def _checked(name, returned, logits):
+    """Losses and mask of a row each, in the dtype of the logits."""
+    like = next(iter(logits.values()))
+    try:
+        losses, mask = (ops.cast(part, like.dtype) for part in returned)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}.call` must return a tuple (losses, mask) of tensors. "
+            f"Received: {returned!r}"
+        ) from error
+    for part in losses, mask:
+        if len(part.shape) != 1:
+            raise ValueError(
+                f"`{name}.call` must return losses and a mask of shape "
+                "(batch,), a number for each example. Received: shapes "
+                f"{tuple(losses.shape)} and {tuple(mask.shape)}"
+            )
+    return losses, mask
+
+
 def softmax_shares(loss: UnlabeledLoss, views: Iterable) -> tuple | bool:
     """`softmax_shares` of a loss, `False` where it says nothing of `call`."""
     own = {"call", "softmax_shares"} <= vars(type(loss)).keys()
@@ -217,7 +237,7 @@ def class_probabilities(labels, like):
     """
     labels = ops.convert_to_tensor(labels)
     if len(labels.shape) == 2 and labels.shape[-1] == like.shape[-1]:
-        return ops.cast(labels, like.dtype)
+        return _probabilities(ops.cast(labels, like.dtype))
     if len(labels.shape) == 2 and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, -1)
     if len(labels.shape) != 1:
@@ -237,3 +257,20 @@ def class_probabilities(labels, like):
     tf.raw_ops.Assert(condition=ops.all(in_range), data=[message, labels])
     classes = ops.where(in_range, classes, -1)
     return ops.one_hot(classes, like.shape[-1], dtype=like.dtype)
+
+
+def _probabilities(labels):
+    sums = ops.sum(labels, -1)
+    # Half precision rounds; no label is a row of zeros.
+    known = (ops.abs(sums - 1) < 0.01) | (sums == 0)
+    check = tf.raw_ops.Assert(
+        condition=ops.all(known) & ops.all(labels >= 0),
+        data=[
+            "Labels with a number for every class must be probabilities, "
+            "which add up to 1, or zeros for no label; several classes or "
+            "targets of an example are none. Received: ",
+            labels,
+        ],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(labels)

@@ -38,9 +38,10 @@ class Batch:
         Raises:
             ValueError: if the element has another structure.
         """
+        others = []
         try:
             if isinstance(data, tuple):  # as `train_on_batch` packs it
-                data = data[0]
+                data, *others = data
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
                 data["labeled"]
             )
@@ -53,6 +54,7 @@ class Batch:
                 "`keras_influence.data.semi_supervised` makes them. Received: "
                 f"{keras.tree.map_structure(_shape, data)}"
             ) from error
+        _check_absent(others)
         label = unlabeled.get("label")
         return cls(x, y, sample_weight, views, index, label)
 
@@ -71,7 +73,12 @@ class Batch:
 
         Where their types differ, as integers and floats, it is the one that
         holds them all.
+
+        Raises:
+            ValueError: if their structures or shapes differ.
         """
+        for name, view in self.views.items():
+            _check_alike(self.x, name, view)
         return keras.tree.map_structure(
             _concatenated, self.x, *self.views.values()
         )
@@ -89,6 +96,15 @@ class Batch:
         return ops.expand_dims(labeled, 1), unlabeled
 
 
+def _check_absent(others):
+    if any(other is not None for other in others):
+        raise ValueError(
+            "Arguments `y` and `sample_weight` of `train_on_batch()` are not "
+            "taken: labels and weights are in the batch, as {'labeled': (x, y, "
+            "sample_weight), ...}."
+        )
+
+
 def _shape(leaf):
     return getattr(leaf, "shape", leaf)
 
@@ -97,7 +113,34 @@ def _rows(nest):
     return ops.shape(keras.tree.flatten(nest)[0])[0]
 
 
+def _check_alike(x, name, view):
+    """Raises unless labelled inputs and a view can be put side by side."""
+    try:
+        keras.tree.assert_same_structure(x, view)
+        alike = all(
+            tf.TensorShape(a.shape)[1:].is_compatible_with(b.shape[1:])
+            for a, b in zip(*map(keras.tree.flatten, (x, view)), strict=True)
+        )
+    except ValueError:
+        alike = False
+    if not alike:
+        labeled, unlabeled = (
+            keras.tree.map_structure(_shape, part) for part in (x, view)
+        )
+        raise ValueError(
+            "Labelled and unlabelled inputs must have the same structure and "
+            f"shapes. Received: labelled inputs {labeled}, view {name!r} "
+            f"{unlabeled}"
+        )
+
+
 def _concatenated(*parts):
+    if any(isinstance(p, (tf.RaggedTensor, tf.SparseTensor)) for p in parts):
+        raise ValueError(
+            "Inputs must be dense tensors: `to_tensor()` makes them of ragged "
+            "ones, `tf.sparse.to_dense()` of sparse ones. Received: "
+            f"{sorted({type(p).__name__ for p in parts})}"
+        )
     parts = [tf.convert_to_tensor(p) for p in parts]
     dtypes = {p.dtype.name for p in parts}
     if len(dtypes) > 1:

@@ -1,5 +1,7 @@
 """What a user chose for an `InfluenceModel`, and what does not fit together."""
 
+import inspect
+import warnings
 from typing import Any
 
 import keras
@@ -28,12 +30,42 @@ def check_network(network: object) -> None:
             "Argument `network` must be a `keras.Model`. Received: "
             f"network={network!r} of type {type(network)}"
         )
+    if _is_overridden(network, "train_step", "compute_loss"):
+        warnings.warn(
+            f"`{type(network).__name__}` has a `train_step` or `compute_loss` "
+            "of its own, which `InfluenceModel` does not call: it trains by "
+            "the `loss` and the `unlabeled_loss` of `compile()`.",
+            stacklevel=3,
+        )
     strategy = tf.distribute.get_strategy()
     if isinstance(strategy, tf.distribute.ParameterServerStrategy):
         raise ValueError(
             "`InfluenceModel` cannot train under a `ParameterServerStrategy`, "
             "as Keras 3 cannot: take a `MirroredStrategy` or, on several "
             f"machines, a `MultiWorkerMirroredStrategy`. Received: {strategy}"
+        )
+
+
+def _is_overridden(model, *names):
+    return any(
+        getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in names
+    )
+
+
+def check_overridden(model: keras.Model) -> None:
+    """Raises where a subclass of `InfluenceModel` has what nothing calls."""
+    if _is_overridden(model, "compute_loss"):
+        raise ValueError(
+            "Training does not call `compute_loss()`: write a Keras loss or a "
+            "`keras_influence.losses.UnlabeledLoss`, or `add_loss()` in a "
+            f"layer. Received: `{type(model).__name__}`, which overrides it"
+        )
+    if "updates" not in inspect.signature(model.train_step).parameters:
+        raise ValueError(
+            "`train_step(data, updates=False)` is told whether this step "
+            "updates the weights, and must pass that on. Received: "
+            f"`{type(model).__name__}`, whose `train_step` has no `updates`"
         )
 
 
@@ -207,6 +239,17 @@ def set_bounds(weight_optimizer: RowOptimizer, weighting: Weighting) -> None:
         )
 
 
+def check_judged(model: Any) -> None:
+    """Raises where an `InfluenceModel` is to learn, and nothing judges."""
+    if model.schedule.learns and model.validation_set is None:
+        raise ValueError(
+            "Learning the weights needs a validation set to judge them "
+            "by. Pass `validation_set=(x, y)` to `compile()` or, after "
+            "loading a model, set `model.validation_set = (x, y)`; "
+            "`inner_steps=None` keeps the weights constant."
+        )
+
+
 def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
     """Raises where `fit` cannot do what its arguments ask for.
 
@@ -226,12 +269,13 @@ def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
             "Call `compile()` before `fit()`. A model that was loaded with "
             "`compile=False` has no losses and optimizers yet."
         )
-    if model.schedule.learns and model.validation_set is None:
+    check_judged(model)
+    if model.built and not model.trainable_variables:
         raise ValueError(
-            "Learning the weights needs a validation set to judge them "
-            "by. Pass `validation_set=(x, y)` to `compile()` or, after "
-            "loading a model, set `model.validation_set = (x, y)`; "
-            "`inner_steps=None` keeps the weights constant."
+            "Nothing in `network` is trainable: there is nothing that weights "
+            "could count for. Received: "
+            f"network={model.network.name!r} with trainable="
+            f"{model.network.trainable}"
         )
     for name, remedy in _REFUSED.items():
         given = y if name == "y" else arguments.get(name)

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_influence.data.checks import check_integer
 from keras_influence.influence.head import (
+    build_for_training,
     check_plain,
     find_head,
     symbolic_inputs,
@@ -110,7 +111,8 @@ class InfluenceModel(InfluenceTrainer):
             own=weighting,
         )
         self.built = network.built
-        self._starts_with_the_loss = initial_weight is None and not weighting
+        self._start_is_given = initial_weight is not None or bool(weighting)
+        self._trained_before = False
         self.loss_state = None
         self._head = None
         self.validation_draw = 256
@@ -205,6 +207,7 @@ class InfluenceModel(InfluenceTrainer):
         weight_optimizer = weight_optimizer or self.weighting.optimizer()
         influence = choices.influence(influence)
         unlabeled_loss = choices.unlabeled(unlabeled_loss)
+        choices.check_overridden(self)
         choices.check_arguments(kwargs, on_nonfinite)
         choices.check_learning(
             optimizer, weight_optimizer, influence, self.weighting
@@ -226,6 +229,7 @@ class InfluenceModel(InfluenceTrainer):
             judges = ValidationSet(validation_set, validation_draw, draws)
         check_judges(judges, head, per_example_loss)
         # Nothing is refused from here on, and nothing half compiled.
+        self._trained_before = self._has_trained
         super().compile(**arguments)
         self.per_example_loss = per_example_loss
         self.unlabeled_loss = unlabeled_loss
@@ -252,9 +256,8 @@ class InfluenceModel(InfluenceTrainer):
             "validation_reuse": validation_reuse,
             "on_nonfinite": on_nonfinite,
         }
-        if self._starts_with_the_loss:
+        if not (self._start_is_given or self._trained_before):
             self.weighting.start(unlabeled_loss.initial_weight)
-            self._starts_with_the_loss = False
         self._head, self._validation_set = head, judges
         if judges is not None:
             judges.divide(validation_draw, draws)
@@ -274,6 +277,7 @@ class InfluenceModel(InfluenceTrainer):
     def _prepare(self, inputs=None):
         """Finds the head and creates the optimizers' variables, once."""
         if self._head is None and inputs is not None:
+            self._build_for_training(inputs)
             head = self._find_head(inputs)
             check_judges(self._validation_set, head, self.per_example_loss)
             self._head = head
@@ -290,6 +294,17 @@ class InfluenceModel(InfluenceTrainer):
         # Here, if it can be, so that there is something to load into.
         if self.weighting.built:
             self.weight_optimizer.build(self.weighting.trainable_variables)
+
+    def _build_for_training(self, inputs):
+        known = len(self.trainable_variables)
+        build_for_training(self.network, inputs)
+        if self.optimizer.built and len(self.trainable_variables) > known:
+            raise ValueError(
+                "`compile()` knew the network without the layers that only "
+                "training calls. Call it before the network was called, or "
+                "after `network(x, training=True)`. Received: "
+                f"network={self.network.name!r}"
+            )
 
     def fit(self, x: Any = None, y: Any = None, **kwargs) -> Any:
         """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""
@@ -311,6 +326,7 @@ class InfluenceModel(InfluenceTrainer):
             "dtype": serialize(self.dtype_policy),
             "network": serialize(self.network),
             "weighting": serialize(self.weighting),
+            "start_is_given": self._start_is_given,
         }
 
     @classmethod
@@ -321,10 +337,17 @@ class InfluenceModel(InfluenceTrainer):
         deserialize = functools.partial(
             keras.saving.deserialize_keras_object, custom_objects=custom_objects
         )
-        return cls(**{k: deserialize(v) for k, v in config.items()})
+        arguments = dict(config)
+        # Files of before do not tell.
+        start_is_given = arguments.pop("start_is_given", True)
+        model = cls(**{k: deserialize(v) for k, v in arguments.items()})
+        model._start_is_given = start_is_given
+        return model
 
     def get_compile_config(self) -> dict:
         """The arguments of `compile`, without the validation set."""
+        if not self.compiled:
+            return {}
         serialize: Any = keras.saving.serialize_keras_object
         return serialize(self._arguments)
 

@@ -2,6 +2,7 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -12,7 +13,9 @@ from keras_influence.influence.influence import Influence
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.keras_private import (
+    batches_seen,
     loss_tracker,
+    metric_variables,
     own_statistics,
     reducible,
     replace_layer,
@@ -22,6 +25,7 @@ from keras_influence.keras_private import (
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.losses.unlabeled_loss import softmax_shares
 from keras_influence.models.batch import Batch
+from keras_influence.models.choices import check_judged
 from keras_influence.models.hypergradient import (
     Step,
     drawn,
@@ -58,6 +62,7 @@ class InfluenceTrainer(keras.Model):
     past_steps: RingBuffer | None
     memory: RingBuffer | None
     _head: Head | None
+    _trained_before: bool
     _validation_set: ValidationSet | None
     # Of `compile`.
     optimizer: keras.optimizers.Optimizer
@@ -263,9 +268,10 @@ class InfluenceTrainer(keras.Model):
             inner_objective(scope, s, loss, unlabeled_loss, softmax)
             for s in steps
         ]
-        assert self._validation_set is not None  # `fit` refuses it
-        x, y = self._validation_set.draw(self.weight_optimizer.iterations)
-        memory = self.memory if self._validation_set.draws > 1 else None
+        check_judged(self)
+        judges: Any = self._validation_set
+        x, y = judges.draw(self.weight_optimizer.iterations)
+        memory = self.memory if judges.draws > 1 else None
         outer_loss = self.influence.outer_loss(loss)
         outer = outer_objective(scope, x, y, outer_loss, memory)
         found = hypergradient(self.influence, scope, inner, outer, steps)
@@ -299,12 +305,16 @@ class InfluenceTrainer(keras.Model):
 
     def _logs(self, batch, losses, total, finite):
         self.training_metrics.step(losses, finite)
+        # Gradients alone overflow where a loss-scale optimizer begins.
+        known = ops.isfinite(total)
         loss_tracker(self).update_state(
-            ops.where(finite, total, 0.0), ops.cast(finite, "float32")
+            ops.where(known, total, 0.0), ops.cast(known, "float32")
         )
+        kept = Statistics(metric_variables(self))
         logs = self.compute_metrics(
             batch.x, batch.y, losses.logits, batch.sample_weight
         )
+        kept.restore_unless(finite)
         return reducible(self.distribute_strategy, logs)
 
     @property
@@ -312,6 +322,12 @@ class InfluenceTrainer(keras.Model):
         """Keras' own metrics and those of training."""
         own = getattr(self, "training_metrics", None)
         return [*super().metrics, *(own.metrics if own else ())]
+
+    def get_metrics_result(self) -> dict:
+        """As Keras' own, with a loss of NaN where none was finite, not 0."""
+        mean = loss_tracker(self)
+        loss = mean.total / mean.count
+        return {**super().get_metrics_result(), mean.name: loss}
 
     def reset_metrics(self) -> None:
         """As Keras' own: an epoch begins."""
@@ -334,8 +350,16 @@ class InfluenceTrainer(keras.Model):
         saved = {id(v) for v in self.network.weights}
         return [v for v in self.network.variables if id(v) not in saved]
 
+    @property
+    def _has_trained(self):
+        """Whether the weights may no longer be those that they started as."""
+        return self._trained_before or (
+            self.compiled and batches_seen(self.optimizer) > 0
+        )
+
     def save_own_variables(self, store) -> None:
         """Saves what resumed training needs to draw the same dropout."""
+        store["has_trained"] = np.array(self._has_trained)
         for i, seed in enumerate(self._seeds()):
             store[str(i)] = seed
 
@@ -343,6 +367,9 @@ class InfluenceTrainer(keras.Model):
         """Loads what `save_own_variables` saved."""
         for i, seed in enumerate(self._seeds()):
             seed.assign(store[str(i)])
+        # Files of before do not tell.
+        known = "has_trained" in store
+        self._trained_before = bool(store["has_trained"]) if known else True
         self._count_steps_anew()
 
 

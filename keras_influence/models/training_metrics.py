@@ -25,6 +25,7 @@ class Tally(keras.metrics.Metric):
         means: sequence of names.
         counts: sequence of names.
         name: string, the metric's own.
+        of_nothing: float, a mean of no numbers: 0 or NaN. Defaults to `0.0`.
 
     Example:
     >>> tally = Tally(("loss",), ("skipped",), name="tally")
@@ -34,9 +35,16 @@ class Tally(keras.metrics.Metric):
     {'loss': 3.0, 'skipped': 1.0}
     """
 
-    def __init__(self, means: Sequence[str], counts: Sequence[str], name: str):
+    def __init__(
+        self,
+        means: Sequence[str],
+        counts: Sequence[str],
+        name: str,
+        of_nothing: float = 0.0,
+    ):
         super().__init__(name=name, dtype="float32")
         self.means, self.counts = tuple(means), tuple(counts)
+        self.divide = ops.divide_no_nan if of_nothing == 0 else ops.divide
         self.totals = self.add_variable(
             (1 + len(self.means) + len(self.counts),), "zeros", name="totals"
         )
@@ -64,7 +72,7 @@ class Tally(keras.metrics.Metric):
         kept, means, counts = tf.split(
             totals, [1, len(self.means), len(self.counts)]
         )
-        means = ops.divide_no_nan(means, kept)
+        means = self.divide(means, kept)
         return {
             **dict(zip(self.means, tf.unstack(means), strict=True)),
             **dict(zip(self.counts, tf.unstack(counts), strict=True)),
@@ -81,7 +89,8 @@ class TrainingMetrics:
     def __init__(self, learns: bool):
         means = "labeled_loss", "unlabeled_loss", "mask_rate"
         means += "weight_mean", "weight_std"
-        self.steps = Tally(means, ["steps_skipped"], name="steps")
+        # A loss of 0 would be the best of all.
+        self.steps = Tally(means, ["steps_skipped"], "steps", float("nan"))
         self.metrics = [self.steps]
         if learns:
             self.updates = Tally(

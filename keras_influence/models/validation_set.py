@@ -38,7 +38,7 @@ class ValidationSet:
         if not isinstance(data, tuple) or len(data) != 2:
             raise ValueError(
                 "Argument `validation_set` must be a tuple (x, y) or a "
-                f"`tf.data.Dataset` of such. Received: {type(data)}"
+                f"`tf.data.Dataset` of such. Received: {_kind(data)}"
             )
         data = as_examples("validation_set", data, _FORMS)
         self.size = len(data[1])
@@ -91,6 +91,11 @@ def check_judges(
     """
     if data is not None and head is not None:
         loss.check_labels("validation_set", data.labels, head.classes)
+
+
+def _kind(data):
+    count = f" of {len(data)} parts" if isinstance(data, tuple) else ""
+    return f"{type(data).__name__}{count}"
 
 
 def _load(dataset: tf.data.Dataset) -> tuple:

@@ -40,8 +40,9 @@ class Operator:
         self.dtype = keras.backend.standardize_dtype(dtype)
         if self.dtype not in ("float32", "float64"):
             raise ValueError(
-                "Argument `dtype` must be 'float32' or 'float64': cast the "
-                f"parameters to one of them. Received: dtype={dtype!r}"
+                "Argument `dtype` must be 'float32' or 'float64': have "
+                "parameters of one of them, as with the dtype policy "
+                f"'mixed_bfloat16'. Received: dtype={dtype!r}"
             )
 
     def matvec(self, vector):

@@ -72,7 +72,7 @@ def observe(signals: Sequence[str | Callable], examples: Examples) -> tf.Tensor:
 
     Args:
         signals: list of names in `SIGNALS` and of functions from `Examples`
-            to a tensor of shape `(n,)` or `(n, width)`.
+            to a tensor of shape `(n,)`.
         examples: the `Examples`.
     """
     columns = [_column(signal, examples) for signal in signals]
@@ -82,6 +82,14 @@ def observe(signals: Sequence[str | Callable], examples: Examples) -> tf.Tensor:
 
 def _column(signal, examples):
     if isinstance(signal, str):
-        signal = SIGNALS[signal]
-    values = ops.cast(signal(examples), "float32")
+        values = SIGNALS[signal](examples)
+    else:
+        values = signal(examples)
+        if tuple(values.shape[1:]) not in ((), (1,)) or not len(values.shape):
+            raise ValueError(
+                "A function in `signals` must return a tensor of shape (n,), "
+                f"a number for each example. Received: {signal!r}, which "
+                f"returned shape {tuple(values.shape)}"
+            )
+    values = ops.cast(values, "float32")
     return ops.expand_dims(values, -1) if len(values.shape) == 1 else values

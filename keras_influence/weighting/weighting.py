@@ -116,6 +116,11 @@ class Weighting(keras.layers.Layer):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             weights = self(examples)
+        if len(weights.shape) != 1:
+            raise ValueError(
+                f"`{type(self).__name__}.call` must return weights of shape "
+                f"(n,), one an example. Received: shape {tuple(weights.shape)}"
+            )
 
         def gradients(hypergradient):
             hypergradient = tf.cast(hypergradient, weights.dtype)

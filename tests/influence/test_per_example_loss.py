@@ -150,3 +150,20 @@ def test_no_loss():
 )
 def test_the_closed_form_is_for_the_plain_softmax_only(loss, expected):
     assert PerExampleLoss(loss).softmax is expected
+
+
+def test_a_loss_of_the_whole_batch():
+    loss = PerExampleLoss(lambda y, logits: ops.mean(logits))
+    with pytest.raises(ValueError, match="a number for each example"):
+        loss(CLASSES, LOGITS)
+
+
+@pytest.mark.parametrize("nest", [list, tuple, lambda x: {"head": x[0]}])
+def test_several_losses(nest):
+    with pytest.raises(ValueError, match="must be a single Keras loss"):
+        PerExampleLoss(nest([SPARSE(from_logits=True)]))
+
+
+def test_a_serialised_loss():
+    config = keras.losses.serialize(SPARSE(from_logits=True))
+    assert PerExampleLoss(config)(CLASSES, LOGITS).shape == (4,)

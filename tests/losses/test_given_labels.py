@@ -99,3 +99,20 @@ def test_labels_of_another_number_of_classes():
 def test_label_smoothing_range(label_smoothing):
     with pytest.raises(ValueError, match="`label_smoothing` must be in"):
         GivenLabels(label_smoothing)
+
+
+@pytest.mark.parametrize(
+    "row", [[1, 1, 0], [2.0, -1.0, 0.0], [0.5, 0.2, 0.0], [np.nan, 1, 0]]
+)
+def test_rows_that_are_no_probabilities(row):
+    labels = np.eye(3)[LABELS]
+    labels[4] = row
+    with pytest.raises(tf.errors.InvalidArgumentError, match="add up to 1"):
+        GivenLabels()(views(), labels)
+
+
+def test_a_row_of_zeros_is_no_label():
+    labels = np.eye(3)[LABELS]
+    labels[4] = 0
+    _, mask = GivenLabels()(views(), labels)
+    np.testing.assert_array_equal(np.flatnonzero(mask == 0), [4])

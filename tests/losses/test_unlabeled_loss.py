@@ -112,3 +112,33 @@ def test_labeled_weights_are_a_plain_mean():
 def test_a_subclass_must_write_call():
     with pytest.raises(NotImplementedError, match="`call"):
         losses.UnlabeledLoss()({"weak": np.zeros((2, 3), "float32")})
+
+
+class Own(losses.UnlabeledLoss):
+    def __init__(self, returned):
+        self.returned = returned
+
+    def call(self, logits, labels=None, step=None):
+        return self.returned
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        (np.zeros((4, 1), "float32"), np.ones(4)),
+        (np.float32(0), np.ones(4)),
+        (np.zeros(4), np.ones((4, 1))),
+        (np.zeros(4), None),
+        np.zeros(4),
+    ],
+)
+def test_what_an_own_loss_returns_is_checked(returned):
+    with pytest.raises(ValueError, match=r"`Own.call` must return"):
+        Own(returned)({"a": np.zeros((4, 3), "float32")})
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float64", "float16"])
+def test_masks_and_losses_of_any_dtype(dtype):
+    ones = np.ones(4, dtype)
+    for part in Own((ones, ones))({"a": np.zeros((4, 3), "float32")}):
+        assert part.dtype == "float32"

@@ -105,3 +105,28 @@ def test_texts_stay_and_do_not_mix_with_numbers():
     assert one_input(texts, texts[:1]).numpy().tolist() == [b"a", b"b", b"a"]
     with pytest.raises(ValueError, match="must be strings where one is"):
         one_input(texts, np.zeros(1))
+
+
+PAIR = [np.zeros((2, 3)), np.zeros((2, 1))]
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled"),
+    [
+        (PAIR[0], PAIR),
+        (PAIR, tuple(PAIR)),
+        (PAIR[0], PAIR[1]),
+        ({"a": PAIR[0]}, {"b": PAIR[0]}),
+    ],
+)
+def test_inputs_that_are_not_alike(labeled, unlabeled):
+    batch = Batch(labeled, [0, 1], None, {"weak": unlabeled}, [0, 1], None)
+    with pytest.raises(ValueError, match=r"same structure and shapes.*'weak'"):
+        batch.inputs()
+
+
+def test_ragged_inputs():
+    ragged = tf.ragged.constant([[1.0], [2.0, 3.0]])
+    batch = Batch(ragged, [0, 1], None, {"weak": ragged}, [0, 1], None)
+    with pytest.raises(ValueError, match="`to_tensor"):
+        batch.inputs()

@@ -131,6 +131,73 @@ def test_a_single_logit_is_refused(is_built):
         fit(compiled(keras.Sequential(layers)), 1)
 
 
+class OwnLoss(ki.InfluenceModel):
+    def compute_loss(self, *args, **kwargs):
+        return 100 * super().compute_loss(*args, **kwargs)
+
+
+class OwnStep(ki.InfluenceModel):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+class OwnUpdates(ki.InfluenceModel):
+    def train_step(self, data, updates=False):
+        return {**super().train_step(data, updates), "updates": updates}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [(OwnLoss, r"`compute_loss\(\)`"), (OwnStep, "has no `updates`")],
+)
+def test_methods_that_would_not_be_called(kind, message):
+    with pytest.raises(ValueError, match=message):
+        kind(quiet_network(), UNLABELED).compile(
+            "sgd", LOSS, ki.losses.GivenLabels(), validation_set=draw(9, 2)
+        )
+
+
+def test_an_own_step():
+    model = OwnUpdates(quiet_network(), UNLABELED)
+    model.compile(
+        "sgd",
+        LOSS,
+        ki.losses.GivenLabels(),
+        validation_set=draw(9, 2),
+        inner_steps=1,
+    )
+    assert fit(model, 2)["updates"] == 1
+
+
+def test_a_network_with_a_step_of_its_own():
+    class Network(keras.Sequential):
+        def train_step(self, data):
+            raise NotImplementedError
+
+    layers = [keras.Input((4,)), keras.layers.Dense(3)]
+    with pytest.warns(UserWarning, match="`Network` has a `train_step`"):
+        ki.InfluenceModel(Network(layers), UNLABELED)
+
+
+def test_nothing_to_train():
+    model = compiled(linear_network())
+    model.network.trainable = False
+    with pytest.raises(ValueError, match="Nothing in `network` is trainable"):
+        fit(model, 1)
+
+
+def test_one_batch_without_judges():
+    model = compiled(validation_set=None)
+    with pytest.raises(ValueError, match="needs a validation set"):
+        model.train_on_batch(next(iter(data())))
+
+
+def test_weights_beside_a_batch():
+    model = compiled()
+    with pytest.raises(ValueError, match="`sample_weight` of `train_on_batch"):
+        model.train_on_batch(next(iter(data())), sample_weight=np.zeros(4))
+
+
 def test_lora_in_the_body_is_learned():
     built = quiet_network()
     built.layers[0].enable_lora(2)

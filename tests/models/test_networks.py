@@ -161,3 +161,54 @@ def test_dense_labels():
     )
     assert fit(model, 2, train)["updates_skipped"] == 0
     assert (model.example_weights != 1.0).all()
+
+
+@pytest.mark.parametrize(
+    "dtypes", [("bfloat16", None), ("float64", None), (None, "float64")]
+)
+@pytest.mark.parametrize("weight_network", [None, "recommended"])
+def test_layers_of_different_dtypes(dtypes, weight_network):
+    body, head = dtypes
+    network = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(5, "tanh", dtype=body),
+            keras.layers.Dense(2, dtype=head),
+        ]
+    )
+    x = random.normal(size=(14, 4)).astype("float32")
+    learn(network, x, weight_network=weight_network)
+
+
+class Auxiliary(keras.Model):
+    """A head for a loss of its own, in training only."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = keras.layers.Dense(2)
+        self.other = keras.layers.Dense(3)
+
+    def call(self, inputs, training=None):
+        if training:
+            self.add_loss(keras.ops.mean(self.other(inputs) ** 2))
+        return self.head(inputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*unbuilt state")
+@pytest.mark.parametrize("is_called", [False, True])
+def test_layers_that_run_in_training_only(is_called):
+    network = Auxiliary()
+    x = random.normal(size=(14, 4)).astype("float32")
+    if is_called:
+        network(x, training=True)
+    model = learn(network, x)
+    assert len(model.trainable_variables) == 4
+
+
+@pytest.mark.filterwarnings("ignore:.*unbuilt state")
+def test_layers_that_compile_did_not_know():
+    network = Auxiliary()
+    x = random.normal(size=(14, 4)).astype("float32")
+    network(x)
+    with pytest.raises(ValueError, match="layers that only training calls"):
+        learn(network, x)

@@ -101,3 +101,42 @@ def test_the_reason_of_a_skipped_update_is_counted():
     logs = fit(model, 3)
     assert logs["updates_skipped"] == logs["skipped_indefinite"] == 3
     assert logs["skipped_not_finite"] == logs["steps_skipped"] == 0
+
+
+@pytest.mark.parametrize("build", [network, relu_network])
+def test_a_training_that_diverged_has_no_loss(build):
+    """A loss of 0 would be the best epoch."""
+    model = compiled(build(), optimizer=keras.optimizers.SGD(1e30))
+    stop = keras.callbacks.EarlyStopping("loss", patience=9)
+    history = model.fit(
+        data(), epochs=3, steps_per_epoch=4, verbose=0, callbacks=[stop]
+    ).history
+    assert history["steps_skipped"][1:] == [4.0, 4.0]
+    for name in ("loss", "labeled_loss"):
+        assert np.isnan(history[name][1:]).all()
+    assert stop.best_epoch == 0
+
+
+def test_overflow_of_gradients_alone_keeps_the_loss():
+    """`TerminateOnNaN` must not stop where a loss-scale optimizer begins."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled(relu_network(), optimizer=keras.optimizers.SGD(0.1))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.optimizer.dynamic_scale.assign(1e30)
+    logs = fit(model, 1)
+    assert logs["steps_skipped"] == 1
+    assert np.isfinite(logs["loss"])
+
+
+def test_metrics_leave_out_skipped_steps():
+    entropy = keras.metrics.SparseCategoricalCrossentropy(
+        name="entropy", from_logits=True
+    )
+    model = compiled(relu_network(), metrics=[entropy, "accuracy"])
+    logs = fit(model, 8, poisoned(np.nan, "labeled"))
+    assert 0 < logs["steps_skipped"] < 8
+    assert np.isfinite(logs["entropy"])
+    total = model._compile_metrics.metrics[1].count
+    assert total == 4 * (8 - logs["steps_skipped"])

@@ -6,6 +6,8 @@ import pytest
 
 import keras_influence as ki
 from tests.cases.models import (
+    LOSS,
+    UNLABELED,
     VALIDATION,
     assert_same,
     compiled,
@@ -215,3 +217,67 @@ def test_a_network_that_fit_builds_is_saved(built, tmp_path):
     np.testing.assert_array_equal(other.example_weights, model.example_weights)
     for a, b in zip(other.weights, model.weights, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def uncompiled():
+    return ki.InfluenceModel(network(), UNLABELED)
+
+
+def test_a_model_that_is_not_compiled(tmp_path):
+    """A new one, and one that was trained."""
+    trained = compiled(metrics=["accuracy"])
+    fit(trained, 3)
+    trained.save(tmp_path / "trained.keras")
+    loaded = keras.models.load_model(tmp_path / "trained.keras", compile=False)
+    for model in (uncompiled(), loaded):
+        model.save(tmp_path / "model.keras")
+        copy = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(
+            model.example_weights, copy.example_weights
+        )
+        assert not copy.compiled
+        assert not keras.models.clone_model(model).compiled
+    assert np.ptp(loaded.example_weights) > 0
+
+
+def start(model, unlabeled_loss):
+    model.compile("sgd", LOSS, unlabeled_loss, validation_set=V)
+    return model.example_weights[0]
+
+
+def through_a_file(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return keras.models.load_model(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize(
+    "remade",
+    [
+        lambda model, tmp_path: model,
+        lambda model, tmp_path: keras.models.clone_model(model),
+        through_a_file,
+    ],
+)
+def test_weights_start_where_the_loss_says(remade, tmp_path):
+    """Until something is learned."""
+    given, pseudo = ki.losses.GivenLabels(), ki.losses.PseudoLabel()
+    model = remade(uncompiled(), tmp_path)
+    assert start(model, given) == np.float32(0.1)
+    model = remade(model, tmp_path)
+    assert start(model, pseudo) == 1.0
+    chosen = remade(ki.InfluenceModel(network(), 9, 0.7), tmp_path)
+    assert start(chosen, given) == np.float32(0.7)
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_what_was_learned_does_not_start_anew(compiles, tmp_path):
+    model = uncompiled()
+    start(model, ki.losses.GivenLabels())
+    fit(model, 3)
+    learned = model.example_weights
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=compiles)
+    for changed in (model, loaded):
+        for _ in range(2):
+            start(changed, ki.losses.PseudoLabel())
+            np.testing.assert_array_equal(changed.example_weights, learned)

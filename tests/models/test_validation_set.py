@@ -86,9 +86,9 @@ def test_every_form_is_the_same_set(form, draw):
     [
         ((X, np.where(Y, np.nan, 0)), "`y` of `validation_set` must be finite"),
         (({"a": X + np.inf}, Y), r"`x\['a'\]` of `validation_set` must be fin"),
+        ((X, Y, Y), r"tuple \(x, y\) .*Received: tuple of 3 parts"),
         ((X, Y.astype(str)), "`y` of `validation_set` must be numbers"),
         ((X, Y[:3]), "as many labels"),
-        ((X, Y, Y), r"tuple \(x, y\)"),
         (FORMS["dataset"].batch(2), "unbatch"),
         (FORMS["dataset"].map(lambda x, y: {"x": x, "y": y}), r"\(x, y\)"),
         (FORMS["dataset"].map(lambda x, y: (x / 0.0, y)), "must be finite"),

@@ -56,3 +56,21 @@ def test_no_gradient_flows_through():
         examples = EXAMPLES._replace(prediction=logits)
         found = observe(["confidence", "entropy"], examples)
     assert tape.gradient(found, logits) is None
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        lambda examples: tf.reduce_mean(examples.losses),
+        lambda examples: examples.prediction,
+        lambda examples: examples.prediction[..., None],
+    ],
+)
+def test_a_signal_that_is_no_number_an_example(signal):
+    with pytest.raises(ValueError, match=r"in `signals` must return .* \(n,\)"):
+        observe(["loss", signal], EXAMPLES)
+
+
+def test_a_signal_in_a_column():
+    both = observe([lambda e: e.losses, lambda e: e.losses[:, None]], EXAMPLES)
+    np.testing.assert_array_equal(both[:, 0], both[:, 1])

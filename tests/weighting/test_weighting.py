@@ -111,3 +111,22 @@ def test_what_a_subclass_must_write():
         weighting.call(ki.Examples(np.arange(2)))
     with pytest.raises(ValueError, match="keeps no weights"):
         weighting.values  # noqa: B018
+
+
+class Column(ki.Weighting):
+    """A number for each example, but in a column."""
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(shape=(), initializer="ones")
+        super().build(input_shape)
+
+    def call(self, examples):
+        return self.scale * examples.losses[:, None]
+
+
+def test_weights_of_another_shape():
+    weighting = Column(3)
+    weighting.build((None, 2))
+    examples = ki.Examples(np.arange(3), losses=tf.ones(3))
+    with pytest.raises(ValueError, match=r"`Column.call` must return .*3, 1"):
+        weighting.differentiable(examples)
