@@ -3,6 +3,7 @@
 Keras has no public names for these; each says what would replace it.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ def step_on_data(
     @tf.autograph.experimental.do_not_convert
     def on_data(data):
         strategy = model.distribute_strategy
-        logs = strategy.run(step, args=(data,))
+        logs = strategy.run(_reducing_if_needed, args=(step, data))
         return reduce_per_replica(logs, strategy, reduction="auto")
 
     if model.run_eagerly:
@@ -64,7 +65,19 @@ def steps_on_iterator(model: keras.Model, step: Callable) -> Callable:
 
     As `step_on_data`, in the way of Keras' own `make_train_function`.
     """
-    return model._make_function(step)
+    return model._make_function(functools.partial(_reducing_if_needed, step))
+
+
+def _reducing_if_needed(step, data):
+    """A step on a replica, without reducing gradients where it is alone.
+
+    An optimizer reduces them by a `tf.custom_gradient`, whose derivative
+    TensorFlow registers for ever, and with it the trace and all it captured.
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica.num_replicas_in_sync == 1:
+        replica.all_reduce = lambda reduce_op, value, options=None: value
+    return step(data)
 
 
 def symbolic_build(model: keras.Model, iterator, data_batch) -> None:

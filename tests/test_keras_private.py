@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -92,3 +94,46 @@ def test_the_loss_that_fit_shows():
     assert tracker.name == "loss"
     tracker.update_state(3.0)
     assert float(model.metrics[0].result()) == 3.0
+
+
+def stock(model):
+    """As Keras does it, until it no longer keeps traces."""
+
+    def step(data):
+        return tf.distribute.get_strategy().run(model.train_step, args=(data,))
+
+    return tf.function(step, autograph=False)
+
+
+def on_data(model):
+    return keras_private.step_on_data(model, model.train_step, False)
+
+
+def on_iterator(model):
+    function = keras_private.steps_on_iterator(model, model.train_step)
+
+    def step(data):
+        return function(iter(tf.data.Dataset.from_tensors(data).repeat()))
+
+    return step
+
+
+def graphs():
+    gc.collect()
+    objects = gc.get_objects()
+    return [o for o in objects if type(o).__name__ == "FuncGraph"]
+
+
+@pytest.mark.parametrize(
+    ("compiled", "is_kept"),
+    [(stock, True), (on_data, False), (on_iterator, False)],
+)
+def test_traces_are_freed(compiled, is_kept):
+    """With all that they captured. Where the first fails, it can go."""
+    before = len(graphs())
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse", steps_per_execution=2)
+    compiled(model)((tf.ones((4, 3)), tf.ones((4, 2))))
+    assert int(model.optimizer.iterations) > 0
+    del model
+    assert (len(graphs()) > before) is is_kept
