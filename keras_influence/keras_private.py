@@ -138,6 +138,12 @@ def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     return model._loss_tracker
 
 
+def loss_weights(model: keras.Model) -> Any:
+    """The `loss_weights` that a model was compiled with, or `None`."""
+    compiled = getattr(model, "_compile_config", None)
+    return compiled and compiled.config.get("loss_weights")
+
+
 def metric_variables(model: keras.Model) -> list:
     """The variables of the metrics that a model was compiled with."""
     metrics = model._compile_metrics

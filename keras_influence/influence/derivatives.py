@@ -69,9 +69,16 @@ def gradient(function: Callable, primals: list) -> list:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(primals)
         value = function(primals)
-    return tape.gradient(
+    gradients = tape.gradient(
         value, primals, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
+    # Those of an embedding are slices, which cannot be differentiated again.
+    return [
+        tf.reshape(tf.convert_to_tensor(g), p.shape)
+        if isinstance(g, tf.IndexedSlices)
+        else g
+        for g, p in zip(gradients, primals, strict=True)
+    ]
 
 
 def hvp(function: Callable, primals: list, tangents: list) -> list:

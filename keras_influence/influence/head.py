@@ -166,7 +166,12 @@ def _says_all(layer):
     """Whether no code of a user's decides what a layer does."""
     package = type(layer).__module__.partition(".")[0]
     known = package in ("keras", "keras_hub", "keras_nlp", "keras_influence")
-    return known and not isinstance(layer, keras.layers.Lambda)
+    activation = getattr(layer, "activation", None)
+    if activation is not None:
+        known = known and activation.__module__.startswith("keras.")
+    # What a layer was adapted to is in no configuration.
+    hides = isinstance(layer, keras.layers.Lambda) or hasattr(layer, "adapt")
+    return known and not hides
 
 
 def _trace(function, inputs):

@@ -3,6 +3,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+REFINEMENTS = 2
+
 
 @dataclasses.dataclass
 class LowRank:
@@ -39,5 +41,16 @@ class LowRank:
         identity = tf.eye(tf.shape(self.gram)[0], dtype=self.gram.dtype)
         # Not `ops.cholesky`, which raises where this one gives NaN.
         factor = tf.linalg.cholesky(self.gram + damping * identity)
-        inner = tf.linalg.cholesky_solve(factor, self.project(vector)[:, None])
-        return (vector - self.expand(inner[:, 0])) / damping
+
+        def solve(vector):
+            inner = tf.linalg.cholesky_solve(
+                factor, self.project(vector)[:, None]
+            )
+            return (vector - self.expand(inner[:, 0])) / damping
+
+        solution = solve(vector)
+        # At a small damping the difference above loses most of its digits.
+        for _ in range(REFINEMENTS):
+            rest = vector - self.matvec(solution) - damping * solution
+            solution += solve(rest)
+        return solution

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_influence.data.repeats import check_repeats
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.trained_model import TrainedModel
 from keras_influence.influence.unrolled import Unrolled
@@ -138,6 +139,8 @@ def top_k(
             f"Argument `k` must be an `int` >= 1. Received: k={k!r}"
         )
     trained = TrainedModel(model, train, loss, influence, batch_size, verbose)
+    if isinstance(validation, tf.data.Dataset):
+        check_repeats("validation", validation)
     ranked = [], []
     for block in trained.blocks(trained.read("validation", validation)):
         for vector in trained.solutions(block):
@@ -248,10 +251,11 @@ def group_influence(
             "Argument `groups` must have one group for each training example, "
             f"shape {scores.shape}. Received: groups.shape={groups.shape}"
         )
-    names, places = np.unique(groups, return_inverse=True)
-    totals = np.bincount(places, scores)
-    order = np.argsort(-totals)
-    return dict(zip(names[order].tolist(), totals[order].tolist(), strict=True))
+    # Not `np.unique`, which cannot sort names beside `None`.
+    totals = dict.fromkeys(groups.tolist(), 0.0)
+    for group, score in zip(groups.tolist(), scores.tolist(), strict=True):
+        totals[group] += score
+    return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
 
 def _smallest(scores, k):

@@ -1,6 +1,7 @@
 """A trained model and its training data."""
 
 import functools
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.data.checks import check_label_form
+from keras_influence.data.repeats import check_repeats
 from keras_influence.influence.batches import CHUNK, Batches
 from keras_influence.influence.compiled_scores import (
     head_scores,
@@ -21,6 +23,7 @@ from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import LastLayerScope
 from keras_influence.influence.streamed import StreamedObjective
 from keras_influence.influence.unrolled import Unrolled
+from keras_influence.keras_private import loss_weights
 from keras_influence.solvers import Reason, Solution
 
 # From so many steps on, `verbose="auto"` shows a progress bar.
@@ -59,6 +62,8 @@ class TrainedModel:
         self.batch_size = batch_size
         self.verbose = verbose
         batches = Batches("train", train, batch_size)
+        if isinstance(train, tf.data.Dataset):
+            check_repeats("train", train)
         self._labels = batches.labels
         self.head: Any = None
         run = None
@@ -209,6 +214,14 @@ class TrainedModel:
                 f"{float(solution.residual):.3g} after "
                 f"{int(solution.products)} products"
             )
+        if int(solution.reason) == Reason.TOLERANCE_NOT_REACHED.value:
+            warnings.warn(
+                "The scores are of a solve that has not converged: its "
+                f"relative residual is {float(solution.residual):.3g} after "
+                f"{int(solution.products)} products. More `iterations`, or a "
+                "higher damping, bring it down.",
+                stacklevel=4,
+            )
 
 
 def loss_of(
@@ -217,8 +230,15 @@ def loss_of(
     """The loss, or that which the model was compiled with.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or the model weights it.
     """
+    weights = None if loss else loss_weights(model)
+    if weights is not None:
+        raise ValueError(
+            "A loss that the model was compiled with counts by 1, beside its "
+            "regularisers, not by `loss_weights`: pass `loss`, scaled itself. "
+            f"Received: a model with loss_weights={weights!r}"
+        )
     loss = loss or getattr(model, "loss", None)
     if loss is None:
         raise ValueError(

@@ -21,6 +21,8 @@ MAX_DENSE, MAX_DENSE_WORK = 256, 2**24
 # Up to here one factorisation for many right-hand sides pays, if they are more
 # than this part of the size.
 MAX_SHARED, SHARED = 4096, 1 / 50
+# What rounding leaves of a solve that means something is far below.
+GARBAGE = 0.1
 # Scores are then within 1e-5 of those of a factorisation in float32.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 # Above this condition number, and below this size, preconditioning pays.
@@ -85,7 +87,7 @@ class Exact(Solver):
             operator = operator.materialize()
         solution = super().solve(operator, vector)
         # A matrix that is singular in rounding can still have a factor.
-        garbage = solution.valid & (solution.residual >= 1)
+        garbage = solution.valid & (solution.residual >= GARBAGE)
         return solution._replace(
             reason=reason_if(
                 garbage, Reason.NOT_POSITIVE_DEFINITE, solution.reason

@@ -188,7 +188,8 @@ class Solver:
         if not self.damping or self.relative_to is None:
             return damping
         if self.relative_to == "mean_eigenvalue":
-            return damping * operator.trace() / operator.size
+            # Of an indefinite operator the mean may be negative.
+            return damping * ops.abs(operator.trace()) / operator.size
         return damping * largest_eigenvalue(operator)
 
     def _damping_products(self):

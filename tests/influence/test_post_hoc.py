@@ -388,3 +388,9 @@ def test_rankings_without_a_solution(rank):
     solver = ki.solvers.Exact(0.0)
     with pytest.raises(ValueError, match="not positive definite"):
         rank(model, *data, **arguments_of(solver=solver))
+
+
+def test_groups_without_a_name():
+    groups = np.array(["a", None] * 5 + ["a"], object)
+    found = ki.group_influence(network(), TRAIN, VALIDATION, groups, loss=LOSS)
+    assert found.keys() == {"a", None}

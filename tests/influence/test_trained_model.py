@@ -1,5 +1,9 @@
+import warnings
+
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
 import keras_influence as ki
 
@@ -31,3 +35,158 @@ def test_the_network_is_traced_once_a_form_of_data():
     found = scores("int32")
     assert len(calls) == 2
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def draw(n, features=6, seed=0):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(n, features)).astype("float32")
+    return x, random.integers(0, 3, n)
+
+
+def dense(*layers, features=6):
+    return keras.Sequential(
+        [keras.Input((features,)), *layers, keras.layers.Dense(3)]
+    )
+
+
+def same_layers(model, features=6):
+    """The same network, of which no trace was kept."""
+    return keras.Sequential([keras.Input((features,)), *model.layers])
+
+
+def test_what_a_layer_was_adapted_to_anew():
+    (x, y), judged = draw(40), draw(9, seed=1)
+    norm = keras.layers.Normalization()
+    norm.adapt(x)
+    model = dense(norm)
+    before = ki.influence_scores(model, (x, y), judged, loss=LOSS)
+    norm.adapt(5 * x + 7)
+    after, expected = (
+        ki.influence_scores(network, (x, y), judged, loss=LOSS)
+        for network in (model, same_layers(model))
+    )
+    assert np.any(before != after)
+    np.testing.assert_array_equal(after, expected)
+
+
+SCALE = {"scale": 1.0}
+
+
+def scaled(x):
+    return SCALE["scale"] * x
+
+
+def test_an_activation_of_ones_own(monkeypatch):
+    train, judged = draw(40), draw(9, seed=1)
+    model = dense(keras.layers.Dense(4, activation=scaled))
+    ki.influence_scores(model, train, judged, loss=LOSS)
+    monkeypatch.setitem(SCALE, "scale", 3.0)
+    after, expected = (
+        ki.influence_scores(network, train, judged, loss=LOSS)
+        for network in (model, same_layers(model))
+    )
+    np.testing.assert_array_equal(after, expected)
+
+
+@pytest.mark.parametrize("name", ["train", "validation"])
+def test_data_sets_that_reshuffle_themselves(name):
+    data = dict.fromkeys(("train", "validation"), draw(40))
+    shuffled = tf.data.Dataset.from_tensor_slices(draw(40)).shuffle(40)
+    with pytest.raises(ValueError, match=f"`{name}` must yield the same"):
+        ki.top_k(dense(), **{**data, name: shuffled}, k=2, loss=LOSS)
+
+
+def test_an_order_that_changes_no_mean():
+    """Of validation examples, in `influence_scores`."""
+    train, judged = draw(40), draw(20, seed=1)
+    shuffled = tf.data.Dataset.from_tensor_slices(judged).shuffle(20)
+    model = dense()
+    np.testing.assert_allclose(
+        ki.influence_scores(model, train, shuffled, loss=LOSS),
+        ki.influence_scores(model, train, judged, loss=LOSS),
+        rtol=1e-3,
+        atol=1e-6,
+    )
+
+
+def test_a_solve_that_has_not_converged():
+    x, y = draw(200, 30)
+    train = x * np.logspace(-1.5, 1.5, 30, dtype="float32"), y
+    model = dense(features=30)
+    few, enough = (
+        ki.Influence(solver=ki.solvers.ConjugateGradient(n, 1e-2))
+        for n in (5, 3000)
+    )
+    with pytest.warns(UserWarning, match="has not converged"):
+        ki.influence_scores(model, train, train, loss=LOSS, influence=few)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ki.influence_scores(model, train, train, loss=LOSS, influence=enough)
+
+
+def test_weights_of_the_compiled_loss():
+    model = dense()
+    model.compile("sgd", LOSS, loss_weights=[10.0])
+    with pytest.raises(ValueError, match="not by `loss_weights`"):
+        ki.influence_scores(model, draw(9), draw(9))
+    ki.influence_scores(model, draw(9), draw(9), loss=LOSS)
+
+
+def outer_products(network, damping):
+    solver = ki.solvers.Exact(damping)
+    influence = ki.Influence(curvature="outer_product", solver=solver)
+    arguments = {"loss": LOSS, "influence": influence}
+    train, judged = draw(60, 40), draw(20, 40, seed=1)
+    return ki.influence_scores(network, train, judged, **arguments)
+
+
+@pytest.mark.parametrize(("damping", "error"), [(1e-4, 2e-4), (1e-5, 2e-3)])
+def test_outer_products_at_a_small_damping(damping, error):
+    model = dense(features=40)
+    double = keras.Sequential(
+        [
+            keras.Input((40,), dtype="float64"),
+            keras.layers.Dense(3, dtype="float64"),
+        ]
+    )
+    double.set_weights(model.get_weights())
+    expected = outer_products(double, damping)
+    wrong = outer_products(model, damping) - expected
+    assert np.linalg.norm(wrong) < error * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("damping", [1e-7, 1e-8])
+def test_outer_products_at_a_damping_below_rounding(damping):
+    with pytest.raises(ValueError, match="raise the damping"):
+        outer_products(dense(features=40), damping)
+
+
+def test_hessians_of_embeddings():
+    """Their gradients are slices."""
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 7, (24, 5)), random.integers(0, 3, 24)
+    layers = [
+        keras.layers.Embedding(7, 3, dtype="float64"),
+        keras.layers.GlobalAveragePooling1D(dtype="float64"),
+        keras.layers.Dense(3, dtype="float64"),
+    ]
+    model = keras.Sequential([keras.Input((5,), dtype="int32"), *layers])
+    one_hot = keras.Sequential(
+        [
+            keras.Input((5, 7), dtype="float64"),
+            keras.layers.Dense(3, use_bias=False, dtype="float64"),
+            *layers[1:],
+        ]
+    )
+    one_hot.set_weights(model.get_weights())
+    for influence in (
+        ki.Influence("all", solver=ki.solvers.Exact(1.0)),
+        ki.Unrolled(3),
+    ):
+        found, expected = (
+            ki.influence_scores(
+                n, (z, y), (z, y), loss=LOSS, influence=influence
+            )
+            for n, z in ((model, x), (one_hot, np.eye(7)[x]))
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)

@@ -281,3 +281,11 @@ def test_identity(scale):
     np.testing.assert_array_equal(solution.vector, vector)
     assert solution.valid
     assert not solvers.Identity().solve(None, [1.0, np.inf]).valid
+
+
+def test_a_negative_mean_eigenvalue():
+    operator = solvers.DenseOperator(np.diag([3.0, -1.0, -4.0]))
+    solver = solvers.ConjugateGradient(
+        damping=0.5, relative_to="mean_eigenvalue"
+    )
+    assert solver.absolute_damping(operator) > 0
