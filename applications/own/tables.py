@@ -14,6 +14,9 @@ VALUES = 200
 # What a table says in place of a number that is not known.
 UNKNOWN = ("", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?")
 
+# The square of a larger one is infinite in float32.
+LARGEST = 1e18
+
 
 def own_table(
     seed: int,
@@ -129,7 +132,20 @@ def _numbers(file, column):
             f"and {others.sum():,} are not: {some}. Correct or empty these, or "
             f"set `categories={column.name}` or `ignore={column.name}`."
         )
+    _check_digits(file, column.name, numbers[~np.isnan(numbers)])
     return numbers.astype("float32")
+
+
+def _check_digits(file, name, numbers):
+    """Raises where float32 cannot tell numbers apart, or square them."""
+    largest, spread = np.abs(numbers).max(), np.std(numbers)
+    if largest > LARGEST or 0 < spread < 1e3 * np.spacing(np.float32(largest)):
+        raise ValueError(
+            f"The numbers of the column {name!r} of {file}, up to "
+            f"{largest:.6g}, are too large for what they differ by, as times "
+            "and account numbers are. Subtract what they have in common, or "
+            f"set `categories={name}` or `ignore={name}`."
+        )
 
 
 def _filled(median):

@@ -112,6 +112,27 @@ def test_a_number_that_is_none(tmp_path, other):
     assert own_table(0, path, categories="age").x.shape[1] > N
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        1_700_000_000 + np.arange(N),  # seconds
+        20_240_101 + np.arange(N),
+        10.0**24 * np.arange(1, N + 1),
+    ],
+)
+def test_numbers_beyond_float32(tmp_path, numbers):
+    path = write(tmp_path, stamp=numbers)
+    with pytest.raises(ValueError, match=r"'stamp' of .* are too large for"):
+        own_table(0, path)
+    for setting in ("categories", "ignore"):
+        own_table(0, path, **{setting: "stamp"})
+    own_table(0, write(tmp_path, stamp=numbers / numbers.max() - 1))
+
+
+def test_a_constant_column(tmp_path):
+    own_table(0, write(tmp_path, stamp=[1_700_000_000] * N))
+
+
 def test_a_name_that_keras_does_not_take(tmp_path):
     path = write(tmp_path, **{"a/b": ["1"] * N})
     with pytest.raises(ValueError, match="Rename the column 'a/b'"):
