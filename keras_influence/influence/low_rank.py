@@ -3,8 +3,6 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-REFINEMENTS = 2
-
 
 @dataclasses.dataclass
 class LowRank:
@@ -50,7 +48,5 @@ class LowRank:
 
         solution = solve(vector)
         # At a small damping the difference above loses most of its digits.
-        for _ in range(REFINEMENTS):
-            rest = vector - self.matvec(solution) - damping * solution
-            solution += solve(rest)
-        return solution
+        rest = vector - self.matvec(solution) - damping * solution
+        return solution + solve(rest)
