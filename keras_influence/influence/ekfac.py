@@ -28,7 +28,8 @@ class EKFAC(Operator):
     Hessian of the loss, less what makes it indefinite. Their covariance is
     `W_n`, as is that of softmax gradients with labels sampled from the
     predictions. So this approximates Gauss-Newton (for softmax, Fisher)
-    instead of the empirical Fisher matrix. The draw is the same every time.
+    instead of the empirical Fisher matrix. The draw is the same every time,
+    whatever batches the examples come in.
 
     The Hessian of regularisers enters `Λ` by its diagonal in that basis. It
     is taken as diagonal in the parameters, as that of L1 and L2 is.
@@ -53,8 +54,8 @@ class EKFAC(Operator):
 
         def total(method, *bases):
             return objective.sums(
-                lambda part, number, *bases: method(
-                    FactoredGradients(part, number), *bases
+                lambda part, first, *bases: method(
+                    FactoredGradients(part, first), *bases
                 ),
                 *bases,
             )

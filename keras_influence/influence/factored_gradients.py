@@ -39,14 +39,15 @@ class FactoredGradients:
     Args:
         objective: a `LastLayerObjective`, or a `NetworkObjective` whose layers
             in scope are all recording ones.
-        number: integer, which of the independent draws.
+        first: integer, the place of the objective's first example among all:
+            an example's draw does not depend on the batch that it is in.
     """
 
-    def __init__(self, objective, number):
+    def __init__(self, objective, first):
         self.objective = objective
         of_head = isinstance(objective, LastLayerObjective)
         blocks = _head_block if of_head else _network_blocks
-        self.blocks = list(blocks(objective, number))
+        self.blocks = list(blocks(objective, first))
 
     def moments(self) -> list:
         """Every block's `Σ_n w_n Σ_t a aᵀ`, then `Σ_n w_n Σ_t δ δᵀ`."""
@@ -105,7 +106,7 @@ def eigenvectors(matrices):
     return eigh(matrices)[1]
 
 
-def _head_block(objective, number):
+def _head_block(objective, first):
     kernel = objective.shapes[0]
     form = MatrixForm(
         layer=None,
@@ -120,14 +121,11 @@ def _head_block(objective, number):
         form,
         list(range(len(objective.parameters))),
         [a[:, :, None] for a in objective.features],
-        [
-            delta[:, :, None]
-            for delta in _directions(objective, outputs, number)
-        ],
+        [delta[:, :, None] for delta in _directions(objective, outputs, first)],
     )
 
 
-def _network_blocks(objective, number):
+def _network_blocks(objective, first):
     variables = objective.variables
     with (
         tf.GradientTape(watch_accessed_variables=False) as tape,
@@ -141,7 +139,7 @@ def _network_blocks(objective, number):
     deltas = tape.gradient(
         outputs,
         [record.outputs for record in records],
-        output_gradients=_directions(objective, outputs, number),
+        output_gradients=_directions(objective, outputs, first),
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     places = {id(v): place for place, v in enumerate(variables)}
@@ -169,16 +167,33 @@ def _by_term(objective, calls):
     return terms
 
 
-def _directions(objective, outputs, number):
+def _directions(objective, outputs, first):
     """`W_n^½ ε` at the outputs of every term, with random signs `ε`."""
     directions = []
     for place, (term, z) in enumerate(
         zip(objective.terms, outputs, strict=True)
     ):
-        seed = ops.stack([ops.cast(number, "int32"), place])
-        noise = tf.random.stateless_normal(ops.shape(z), seed, dtype=z.dtype)
-        directions.append(_root_product(term, z, ops.sign(noise)))
+        noise = ops.reshape(
+            _signs(first, ops.shape(z)[0], math.prod(z.shape[1:]), place),
+            ops.shape(z),
+        )
+        noise = ops.cast(noise, z.dtype)
+        directions.append(_root_product(term, z, noise))
     return directions
+
+
+def _signs(first, examples, entries, key):
+    """Random signs `(examples, entries)`, of examples from `first` on."""
+    counts = -(-entries // 4)  # Philox draws four numbers a count.
+    low = ops.cast(first, "uint64") * counts
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=ops.stack([examples, 4 * counts]),
+        key=ops.full((1,), key, "uint64"),
+        counter=ops.stack([low, ops.zeros_like(low)]),
+        alg=1,
+        dtype="int32",
+    )
+    return ops.where(bits[:, :entries] < 0, -1, 1)
 
 
 def _root_product(term, outputs, noise):

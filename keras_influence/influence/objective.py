@@ -123,8 +123,8 @@ class Objective:
         """The sums over batches of a function's list of results.
 
         Args:
-            function: function from an `Objective`, the number of its batch
-                and `tensors` to a list of tensors.
+            function: function from an `Objective`, the place of its first
+                example among all, and `tensors` to a list of tensors.
             *tensors: tensors that it takes.
         """
         return function(self, 0, *tensors)

@@ -18,9 +18,9 @@ class StreamedObjective(Objective):
 
     Args:
         objective: function from a batch to its share of the `Objective`.
-        batches: list of batches, or a `tf.data.Dataset` that gives the same
-            batches every time. The work on a batch of a data set runs as a
-            `tf.function`.
+        batches: list of batches `(x, y)`, or a `tf.data.Dataset` that gives
+            the same ones every time. The work on a batch of a data set runs
+            as a `tf.function`.
         parts: integer, the number of batches.
     """
 
@@ -85,13 +85,14 @@ class StreamedObjective(Objective):
     def sums(self, function: Callable, *tensors: tf.Tensor) -> list:
         """The sums over batches of a function's list of results."""
         run = self.on_batch(function)
-        total = []
-        for number, batch in enumerate(self.batches):
-            part = run(batch, tf.constant(number), *tensors)
+        total, first = [], 0
+        for batch in self.batches:
+            part = run(batch, tf.constant(first), *tensors)
             if not total:
                 total = part
             else:
                 total = [t + p for t, p in zip(total, part, strict=True)]
+            first += batch[1].shape[0]
         return total
 
     def gradient(self):

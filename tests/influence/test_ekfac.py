@@ -198,20 +198,20 @@ def test_what_is_not_finite_is_not_valid():
 
 @pytest.mark.parametrize("parameters", ["all", "last_layer"])
 def test_streamed_in_two_passes(parameters, monkeypatch):
-    """One output leaves nothing to chance, however the data are split."""
+    """The draws are the same, however the data are split."""
     l2 = keras.regularizers.L2(0.1)
-    network = mlp(1, kernel_regularizer=l2)
-    data = X, LABELS[:, :1]
+    network = mlp(3, kernel_regularizer=l2)
+    data = X, LABELS.argmax(-1)
     influence = ki.Influence.preset("ekfac", parameters=parameters)
-    # Four rows of five features and one logit at a time.
-    monkeypatch.setattr(ki.influence.batches, "CHUNK", 4 * 6)
+    # Four rows of five features and three logits at a time.
+    monkeypatch.setattr(ki.influence.batches, "CHUNK", 4 * 8)
 
     def scores(batch_size):
         return ki.influence_scores(
             network,
             data,
             data,
-            loss="mse",
+            loss=LOSS,
             influence=influence,
             batch_size=batch_size,
         )
@@ -225,7 +225,7 @@ def test_every_batch_has_a_draw_of_its_own():
     inner = objective(mlp(), X, cross_entropy)
     one, two = (
         EKFAC(inner),
-        EKFAC(StreamedObjective(lambda _: inner, 2 * [np.zeros(1)], 2)),
+        EKFAC(StreamedObjective(lambda _: inner, 2 * [(X, X)], 2)),
     )
     assert_close(two.bases[0][0], one.bases[0][0])
     difference = two.eigenvalues[1] / 2 - one.eigenvalues[1]

@@ -25,7 +25,7 @@ DRAWS = 1000
 
 def draws(function):
     """A tensor of every independent draw."""
-    numbers = tf.range(DRAWS)
+    numbers = SIZE * tf.range(DRAWS)
     run = tf.function(
         lambda: tf.map_fn(function, numbers, fn_output_signature="float64"),
         autograph=False,
@@ -34,7 +34,7 @@ def draws(function):
 
 
 def saddle(z):
-    return z[:, 0, 0] ** 2 - 3 * z[:, 0, 1] ** 2 + z[:, 1, 0] * z[:, 0, 0]
+    return z[:, 0, 0] ** 2 - 3 * z[:, 0, 1] ** 2 + z[:, -1, 0] * z[:, 0, 0]
 
 
 def output_covariance(loss, views, softmax=False):
@@ -77,6 +77,22 @@ def test_draws_are_reproducible_and_differ():
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_an_example_keeps_its_draw_in_another_batch(views):
+    z = random.normal(size=(SIZE, views, 3))
+
+    def drawn(rows, first):
+        head = LastLayerObjective(
+            [tf.eye(3, dtype="float64")],
+            [tf.constant(rows)],
+            [Term(saddle, tf.ones(len(rows), "float64"), False)],
+        )
+        return FactoredGradients(head, first).blocks[0].delta[0]
+
+    whole = drawn(z, 5)
+    np.testing.assert_allclose(drawn(z[2:], 7), whole[2:], rtol=1e-12)
 
 
 def test_eigenvalues_are_the_diagonal_of_gauss_newton_in_the_basis():

@@ -78,14 +78,14 @@ def test_a_batch_by_its_number(streamed):
         )
 
 
-def test_sums_know_the_number_of_the_batch(streamed):
-    def function(part, number, vector):
-        counted = tf.cast(number + 1, "float64")
+def test_sums_know_the_place_of_the_first_example(streamed):
+    def function(part, first, vector):
+        counted = tf.cast(first + 1, "float64")
         return [counted * tf.reduce_sum(part.terms[0].weights), vector]
 
     weighted, vector = streamed.sums(function, VECTOR)
     parts = [WEIGHTS[4 * i : 4 * i + 4].sum() for i in range(BATCHES)]
-    assert_close(weighted, np.dot(range(1, BATCHES + 1), parts))
+    assert_close(weighted, np.dot(range(1, 4 * BATCHES, 4), parts))
     assert_close(vector, BATCHES * VECTOR)
 
 
