@@ -89,10 +89,11 @@ def autocontrast(images: tf.Tensor) -> tf.Tensor:
     low = ops.min(images, axis=(1, 2), keepdims=True, initial=255)
     high = ops.max(images, axis=(1, 2), keepdims=True, initial=0)
     constant = high <= low
-    low = ops.where(constant, 0.0, ops.cast(low, "float32"))
-    high = ops.where(constant, 255.0, ops.cast(high, "float32"))
-    values = ops.cast(images, "float32")
-    return _levels((values - low) * 255.0 / (high - low))
+    # In Pillow's precision and order, as a level hangs on the last digit.
+    low = ops.where(constant, 0.0, ops.cast(low, "float64"))
+    high = ops.where(constant, 255.0, ops.cast(high, "float64"))
+    scale = 255.0 / (high - low)
+    return _levels(ops.cast(images, "float64") * scale - low * scale)
 
 
 def equalize(images: tf.Tensor) -> tf.Tensor:

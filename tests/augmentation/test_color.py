@@ -23,9 +23,19 @@ factors = st.lists(st.floats(0.0, 2.0, width=32), min_size=4, max_size=4).map(
 @hypothesis.given(images=images)
 def test_parameterless_operations_agree_with_pillow(name, images):
     expected = pillow(getattr(ImageOps, name), images)
-    # Pillow stretches in double precision.
-    tolerance = 1 if name == "autocontrast" else 0
-    assert_same_levels(getattr(color, name)(images), expected, tolerance)
+    assert_same_levels(getattr(color, name)(images), expected, tolerance=0)
+
+
+def test_every_stretch_agrees_with_pillow():
+    levels = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1)
+    low, high = np.triu_indices(256, 1)
+    images = np.clip(levels, *(x.reshape(-1, 1, 1, 1) for x in (low, high)))
+    images = images.astype("uint8")
+    assert_same_levels(
+        color.autocontrast(images),
+        pillow(ImageOps.autocontrast, images),
+        tolerance=0,
+    )
 
 
 @pytest.mark.parametrize("name", ["brightness", "color", "contrast"])
