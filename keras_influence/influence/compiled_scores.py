@@ -48,20 +48,28 @@ class _HeadOfTensors(Head):
         self.variables = list(map(_Parameter, tensors, regularizers))
 
 
+def count(loss: Callable, labels: Any) -> Any:
+    """How many examples the mean of a loss is over."""
+    if isinstance(loss, PerExampleLoss):
+        return loss.count(labels)
+    return ops.shape(labels)[0]
+
+
 def mean_objective(
-    scope: Any, batch: tuple, loss: Callable, count: int, penalty: float
+    scope: Any, batch: tuple, loss: Callable, size: Any, penalty: float
 ) -> Objective:
-    """A batch's share of the mean loss of `count` examples.
+    """A batch's share of the mean loss of `size` examples.
 
     Args:
         scope: a `LastLayerScope` or `VariablesScope`.
         batch: tuple `(x, y)`.
         loss: function from labels and logits to one value an example.
-        count: integer.
+        size: integer, or a scalar tensor of one.
         penalty: float, how much of the regularisers counts.
     """
     x, y = batch
-    weights = ops.ones((ops.shape(y)[0],), "float64") / count
+    ones = ops.ones((ops.shape(y)[0],), "float64")
+    weights = ones / ops.cast(size, "float64")
     term = Term.of_labels(loss, y, weights)
     return scope.objective(x, [term], penalty_share=penalty)
 
@@ -120,8 +128,8 @@ def _trace(specs, layer, influence, loss, *regularizers):
     def scores(tensors, inside, outside):
         head = _HeadOfTensors(layer, tensors, regularizers)
         scope = LastLayerScope(head, tf.convert_to_tensor)
-        n, m = (y.shape[0] for _, y in (inside, outside))
         judge = influence.outer_loss(loss)
+        n, m = count(loss, inside[1]), count(judge, outside[1])
         inner = mean_objective(scope, inside, loss, n, penalty=1.0)
         outer = mean_objective(scope, outside, judge, m, penalty=0.0)
         return influence.scores(inner, outer)

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.influence.added_losses import added_losses, depend_on
 from keras_influence.keras_private import all_layers
 from keras_influence.layers import Recording, RecordingLayer, tapped
 
@@ -22,10 +23,13 @@ class Head:
 
     Args:
         layer: a linear Dense layer.
+        adds_losses: boolean, whether its outputs enter a loss that a layer
+            of the network adds by itself. Defaults to `False`.
     """
 
-    def __init__(self, layer: keras.layers.Dense):
+    def __init__(self, layer: keras.layers.Dense, adds_losses: bool = False):
         self.layer = layer
+        self.adds_losses = adds_losses
 
     @property
     def variables(self) -> list:
@@ -87,6 +91,30 @@ def build_for_training(network: keras.Model, inputs) -> None:
         inputs: as of `find_head`.
     """
     _trace(functools.partial(network, training=True), inputs)
+
+
+def trace_outputs(network: keras.Model, inputs) -> tuple[int, bool]:
+    """What a network is to the influence of other layers than the last.
+
+    Args:
+        network: a built `keras.Model` of any kind.
+        inputs: as of `find_head`.
+
+    Returns:
+        The number of logits, and whether layers add losses by themselves.
+
+    Raises:
+        ValueError: if the network has several outputs.
+    """
+    found = []
+
+    def trace(inputs):
+        output = network(inputs, training=True)
+        _check_single(network, output)
+        found.append((output.shape[-1], bool(added_losses(network))))
+
+    _trace(trace, inputs)
+    return found[-1]
 
 
 def find_head(network: keras.Model, inputs) -> Head:
@@ -188,13 +216,7 @@ def _traced_head(network, inputs):
     """The head, and the inputs of all of its calls."""
     with _calls(_candidates(network)) as calls:
         output = network(inputs, training=False)
-    if not tf.is_tensor(output):
-        raise ValueError(
-            "Argument `network` must have a single output, the logits. "
-            f"Received: network={network.name!r}, which has "
-            f"{len(keras.tree.flatten(output))}, in a "
-            f"{type(output).__name__}"
-        )
+    _check_single(network, output)
     head = _source(output, calls)
     if not isinstance(head, keras.layers.Dense):
         raise ValueError(
@@ -212,7 +234,20 @@ def _traced_head(network, inputs):
             "the loss `from_logits=True`."
         )
     check_plain(head)
-    return Head(head), [inputs for layer, inputs, _ in calls if layer is head]
+    calls = [call for call in calls if call[0] is head]
+    outputs = [outputs for *_, outputs in calls]
+    adds_losses = depend_on(added_losses(network), outputs)
+    return Head(head, adds_losses), [inputs for _, inputs, _ in calls]
+
+
+def _check_single(network, output):
+    if not tf.is_tensor(output):
+        raise ValueError(
+            "Argument `network` must have a single output, the logits. "
+            f"Received: network={network.name!r}, which has "
+            f"{len(keras.tree.flatten(output))}, in a "
+            f"{type(output).__name__}"
+        )
 
 
 def check_plain(layer: keras.layers.Dense) -> None:

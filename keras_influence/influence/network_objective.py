@@ -54,7 +54,7 @@ class NetworkObjective(Objective):
         self.variables = network.variables
         self.state = network.state
         self.stack = stack
-        self.rows = keras.tree.flatten(x)[0].shape[0]
+        self.rows = ops.shape(keras.tree.flatten(x)[0])[0]
         self.forward_pass = forward_pass
 
     def directional_derivatives(self, vector) -> list:

@@ -6,6 +6,8 @@ from typing import Any
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.influence.per_example_loss import check_distributions
+
 
 def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Minus the log-odds of the true class, for every example.
@@ -49,6 +51,19 @@ def one_hot(labels: tf.Tensor, classes: int | None, dtype: Any) -> tf.Tensor:
     return ops.one_hot(labels, classes, dtype=dtype)
 
 
+def check_labels(outer: str | Callable, name: str, labels: Any) -> None:
+    """Raises a `ValueError` if the margin is of labels that are no classes.
+
+    Args:
+        outer: as of `resolve`.
+        name: string, the argument that the labels are of.
+        labels: array with a row for each example.
+    """
+    several = len(labels.shape) > 1 and labels.shape[-1] > 1
+    if outer == "margin" and several:
+        check_distributions(name, labels)
+
+
 def resolve(outer: str | Callable, loss: Callable) -> Callable:
     """The per-example function `(labels, logits) -> (n,)` behind a choice.
 
@@ -58,4 +73,10 @@ def resolve(outer: str | Callable, loss: Callable) -> Callable:
     """
     if callable(outer):
         return outer
+    if outer == "margin" and getattr(loss, "ignored", None) is not None:
+        raise ValueError(
+            "`outer='margin'` knows no class to ignore: leave such examples "
+            "out, or take `outer='loss'`. Received: a loss with "
+            f"ignore_class={loss.ignored}"  # pyright: ignore
+        )
     return {"loss": loss, "margin": margin}[outer]

@@ -73,17 +73,41 @@ class PerExampleLoss:
         """Whether labels are integers that count the logits."""
         return isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy)
 
+    @property
+    def ignored(self) -> int | None:
+        """The label of examples that count for nothing, or `None`."""
+        if not self.takes_classes:
+            return None
+        return self.loss.get_config()["ignore_class"]
+
+    def count(self, labels: tf.Tensor) -> Any:
+        """How many examples Keras' mean is over: those not ignored."""
+        size = ops.shape(labels)[0]
+        if self.ignored is None:
+            return size
+        counted = ops.reshape(_wide(labels) != self.ignored, (size, -1))
+        return ops.sum(ops.cast(ops.any(counted, -1), "int32"))
+
     def outside(self, labels: tf.Tensor | np.ndarray, classes: int) -> Any:
         """Which labels are none of the classes, a boolean tensor."""
         labels = _wide(labels)
         outside = (labels < 0) | (labels >= classes)
         if keras.backend.is_float_dtype(labels.dtype):
             outside |= labels != ops.round(labels)
-        ignored = self.loss.get_config()["ignore_class"]
-        return outside if ignored is None else outside & (labels != ignored)
+        if self.ignored is None:
+            return outside
+        return outside & (labels != self.ignored)
 
     def check_labels(self, name: str, labels: np.ndarray, classes: int) -> None:
-        """Raises a `ValueError` if labels are outside the classes."""
+        """Raises a `ValueError` if labels are none such as the loss takes.
+
+        Args:
+            name: string, the argument that the labels are of.
+            labels: array with a row for each example.
+            classes: integer, the number of logits.
+        """
+        if isinstance(self.loss, keras.losses.CategoricalCrossentropy):
+            check_distributions(name, labels)
         if not self.takes_classes:
             return
         with tf.init_scope():  # The model may be built in a graph.
@@ -128,6 +152,27 @@ class PerExampleLoss:
         # The loss of an ignored class has no curvature.
         return (
             config.get("axis", -1) == -1 and config.get("ignore_class") is None
+        )
+
+
+def check_distributions(name: str, labels: np.ndarray) -> None:
+    """Raises a `ValueError` if rows are no probabilities of classes.
+
+    The Hessian of softmax cross-entropy in closed form is that of such.
+
+    Args:
+        name: string, the argument that the labels are of.
+        labels: array whose last axis is the classes'.
+    """
+    labels = np.asarray(labels, "float64")
+    sums = labels.sum(-1)
+    wrong = (labels < 0).any(-1) | ~(abs(sums - 1) < 1e-2)
+    if wrong.any():
+        raise ValueError(
+            f"Argument `{name}` must have labels that are probabilities of "
+            "classes, such as one-hot rows: none negative, with sum 1. "
+            "Several classes at once are for `BinaryCrossentropy`, judged by "
+            f"the loss itself. Received: {labels[wrong][0]}"
         )
 
 

@@ -26,8 +26,9 @@ def influence_scores(
     """How the validation loss changes with the weight of a training example.
 
     For a trained model and the objective `(1/n)·Σ w_i l_i` plus regularisers,
-    with all `w_i = 1`: the derivative of the mean validation loss in every
-    `w_i`. A negative score means that the example helps.
+    with all `w_i = 1` and `n` examples that the loss does not ignore: the
+    derivative of the mean validation loss in every `w_i`. A negative score
+    means that the example helps.
 
     Args:
         model: a built `keras.Model` that gives logits.
@@ -144,8 +145,7 @@ def top_k(
     ranked = [], []
     for block in trained.blocks(trained.read("validation", validation)):
         for vector in trained.solutions(block):
-            derivatives = trained.derivatives(vector)
-            scores = derivatives / len(derivatives)
+            scores = trained.scores_by(vector)
             for rows, sign in zip(ranked, (1, -1), strict=True):
                 ids = _smallest(sign * scores, k)
                 rows.append((ids, scores[ids]))
@@ -202,8 +202,7 @@ def self_influence(
         solutions = trained.solutions(block)
         gradients = trained.gradients(block, trained.loss)
         scores.append(-np.sum(solutions * gradients, axis=-1))
-    scores = np.concatenate(scores)
-    return scores / len(scores)
+    return trained.of_the_mean(np.concatenate(scores))
 
 
 def group_influence(

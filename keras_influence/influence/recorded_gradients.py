@@ -64,12 +64,15 @@ def scope_records(variables, recording, rows) -> list | None:
     Args:
         variables: list of the scope's variables.
         recording: the `Recording` of a forward pass.
-        rows: integer or `None`, the rows of the pass, where it is known.
+        rows: integer, the rows of the pass; a tensor where they are not known.
 
     Returns:
         List of `Record`s, or `None` if they do not carry it: a variable
         belongs to a layer that does not record, or a layer was called on
         something else than these rows.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if only the run shows the latter.
     """
     ids = {id(v) for v in variables}
     records = [
@@ -79,8 +82,24 @@ def scope_records(variables, recording, rows) -> list | None:
         and ids & {id(p) for p in record.layer.parameters}
     ]
     recorded = {id(p) for record in records for p in record.layer.parameters}
-    same_rows = all(record.outputs.shape[0] == rows for record in records)
-    return records if ids <= recorded and same_rows else None
+    if not ids <= recorded:
+        return None
+    return records if all(_is_of(rows, r) for r in records) else None
+
+
+def _is_of(rows, record):
+    """Whether a layer was called on so many rows, as far as is known."""
+    own = record.outputs.shape[0]
+    if isinstance(rows, int) and own is not None:
+        return own == rows
+    tf.debugging.assert_equal(
+        tf.shape(record.outputs)[0],
+        rows,
+        f"Layer {record.layer.name!r} was not called on one row for each "
+        "example, so that it records no gradients of examples, as where a "
+        "network merges batch and time: take the stock layer of Keras.",
+    )
+    return True
 
 
 def output_gradients(tape: tf.GradientTape, losses, records) -> list:

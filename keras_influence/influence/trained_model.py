@@ -12,12 +12,15 @@ from keras import ops
 
 from keras_influence.data.checks import check_label_form
 from keras_influence.data.repeats import check_repeats
+from keras_influence.influence import outer as outers
+from keras_influence.influence.added_losses import warn_of_added_losses
 from keras_influence.influence.batches import CHUNK, Batches
 from keras_influence.influence.compiled_scores import (
+    count,
     head_scores,
     mean_objective,
 )
-from keras_influence.influence.head import trace_head
+from keras_influence.influence.head import trace_head, trace_outputs
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import LastLayerScope
@@ -69,6 +72,10 @@ class TrainedModel:
         run = None
         if self.influence.parameters == "last_layer":
             self.head, run = trace_head(model, batches.spec)
+            self._classes, adds = self.head.classes, self.head.adds_losses
+        else:
+            self._classes, adds = trace_outputs(model, batches.spec)
+        warn_of_added_losses(self.influence, adds)
         self.scope: Any = self.influence.scope(model, self.head)
         if not self.scope.is_deep:
             self._network, self._traced = model, (batches.spec, run)
@@ -81,10 +88,16 @@ class TrainedModel:
         """Data as batches of what the scope takes, and their labels."""
         batches = Batches(name, data, self.batch_size)
         check_label_form(name, batches.labels, self._labels)
-        return self._read(batches)
+        data = self._read(batches)
+        if self.influence.outer == "margin":
+            for _, y in data:
+                outers.check_labels("margin", name, np.asarray(y))
+        return data
 
     def _read(self, batches):
         if self.scope.is_deep:
+            for _, y in batches:
+                self.loss.check_labels(batches.name, y.numpy(), self._classes)
             return batches.dataset()
         spec, run = self._traced
         if batches.spec != spec:
@@ -112,12 +125,12 @@ class TrainedModel:
 
     def _objective(self, batches, loss, penalty):
         """The mean loss over batches, and so much of the regularisers."""
-        sizes = [int(tf.shape(y)[0]) for _, y in batches]
-        count, parts = sum(sizes), len(sizes)
+        sizes = [int(count(loss, y)) for _, y in batches]
+        size, parts = sum(sizes), len(sizes)
 
         def objective(batch):
             return mean_objective(
-                self.scope, batch, loss, count, penalty / parts
+                self.scope, batch, loss, size, penalty / parts
             )
 
         if parts == 1 and isinstance(batches, list):
@@ -135,8 +148,15 @@ class TrainedModel:
             outer = self._objective(validation, self.outer_loss, 0.0)
             scores, solution = self.influence.scores(self._inner, outer)
         self._check(solution)
-        # The objective is the mean of the losses: each counts by 1/n.
-        return ops.convert_to_numpy(scores[0]) / len(scores[0])
+        return self.of_the_mean(scores[0])
+
+    def of_the_mean(self, derivatives: Any) -> np.ndarray:
+        """Derivatives in the weights of a mean from those in a sum's."""
+        return ops.convert_to_numpy(derivatives) / self._size
+
+    @functools.cached_property
+    def _size(self):
+        return sum(int(count(self.loss, y)) for _, y in self.train)
 
     def blocks(self, batches: Any) -> Iterator:
         """Data that was read, in batches with few enough gradients to keep."""
@@ -180,10 +200,10 @@ class TrainedModel:
         batch = keras.tree.map_structure(tf.convert_to_tensor, batch)
         return self._gradients[loss](batch)
 
-    def derivatives(self, vector: tf.Tensor) -> np.ndarray:
-        """`-⟨∇l_n, v⟩` of every training example."""
+    def scores_by(self, vector: tf.Tensor) -> np.ndarray:
+        """`-⟨∇l_n, v⟩ / n` of every training example."""
         (derivatives,) = self._derivatives(vector)
-        return -ops.convert_to_numpy(derivatives)
+        return self.of_the_mean(-derivatives)
 
     @functools.cached_property
     def _inner(self):

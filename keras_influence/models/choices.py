@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from keras_influence import solvers
-from keras_influence.influence.head import Head
+from keras_influence.influence.added_losses import warn_of_added_losses
+from keras_influence.influence.head import Head, find_head, trace_outputs
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.unrolled import Unrolled
 from keras_influence.losses import UnlabeledLoss
@@ -69,8 +70,30 @@ def check_overridden(model: keras.Model) -> None:
         )
 
 
-def check_logits(head: Head) -> None:
-    """Raises where a network has a single logit, which no loss here takes."""
+def head(
+    network: keras.Model,
+    inputs: Any,
+    influence: Influence | Unrolled,
+    schedule: Schedule,
+) -> Head:
+    """The network's last layer, where it suits the weights' learning.
+
+    Args:
+        network: a built `keras.Model`.
+        inputs: as of `find_head`.
+        influence: the estimator.
+        schedule: the `Schedule` of updates.
+
+    Raises:
+        ValueError: as `find_head`, or if there is a single logit, which no
+            loss on unlabelled examples takes.
+    """
+    head = find_head(network, inputs)
+    adds_losses = head.adds_losses
+    if schedule.learns and influence.parameters != "last_layer":
+        _, adds_losses = trace_outputs(network, inputs)
+    if schedule.learns:
+        warn_of_added_losses(influence, adds_losses)
     if head.classes < 2:
         raise ValueError(
             "Argument `network` must have a logit for each of two classes or "
@@ -78,6 +101,7 @@ def check_logits(head: Head) -> None:
             "`keras_influence.layers.BinaryLogits`. Received: layer "
             f"{head.layer.name!r} with {head.classes} logit"
         )
+    return head
 
 
 def weighting(

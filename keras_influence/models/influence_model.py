@@ -11,7 +11,6 @@ from keras_influence.data.checks import check_integer
 from keras_influence.influence.head import (
     build_for_training,
     check_plain,
-    find_head,
     symbolic_inputs,
 )
 from keras_influence.influence.influence import Influence
@@ -223,11 +222,11 @@ class InfluenceModel(InfluenceTrainer):
             **kwargs,
         }
         draws = choices.draws(influence, schedule, validation_reuse)
-        head = self._known_head()
+        head = self._known_head(influence, schedule)
         judges = self._validation_set
         if validation_set is not None:
             judges = ValidationSet(validation_set, validation_draw, draws)
-        check_judges(judges, head, per_example_loss)
+        check_judges(judges, head, per_example_loss, influence.outer)
         # Nothing is refused from here on, and nothing half compiled.
         self._trained_before = self._has_trained
         super().compile(**arguments)
@@ -264,22 +263,21 @@ class InfluenceModel(InfluenceTrainer):
         if self.network.built:
             self._prepare()
 
-    def _known_head(self):
+    def _known_head(self, influence, schedule):
         """The head, or `None` where only the first batch will tell."""
         inputs = symbolic_inputs(self.network) if self.network.built else None
-        return None if inputs is None else self._find_head(inputs)
-
-    def _find_head(self, inputs):
-        head = find_head(self.network, inputs)
-        choices.check_logits(head)
-        return head
+        if inputs is None:
+            return None
+        return choices.head(self.network, inputs, influence, schedule)
 
     def _prepare(self, inputs=None):
         """Finds the head and creates the optimizers' variables, once."""
         if self._head is None and inputs is not None:
             self._build_for_training(inputs)
-            head = self._find_head(inputs)
-            check_judges(self._validation_set, head, self.per_example_loss)
+            chosen = self.influence, self.schedule
+            head = choices.head(self.network, inputs, *chosen)
+            judges, loss = self._validation_set, self.per_example_loss
+            check_judges(judges, head, loss, self.influence.outer)
             self._head = head
         self.built = self.network.built
         self._make_room()

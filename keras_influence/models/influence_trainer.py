@@ -86,7 +86,8 @@ class InfluenceTrainer(keras.Model):
         if data is not None:
             new = ValidationSet(data, self.validation_draw, self._draws)
             if self._head is not None:
-                check_judges(new, self._head, self.per_example_loss)
+                loss, outer = self.per_example_loss, self.influence.outer
+                check_judges(new, self._head, loss, outer)
         # After loading there was none, and what is remembered is of this one.
         if self._validation_set is not None and self.memory is not None:
             self.memory.clear()

@@ -64,6 +64,10 @@ def training_loss(
     labeled_factors = unlabeled_loss.labeled_weights(
         batch.y, labeled_logits, step
     )
+    if loss.ignored is not None:
+        size = ops.cast(ops.shape(batch.y)[0], logits.dtype)
+        counted = ops.cast(loss.count(batch.y), logits.dtype)
+        labeled_factors *= ops.divide_no_nan(size, counted)
     if batch.sample_weight is not None:
         labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
     labeled_losses = loss(batch.y, labeled_logits)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -5,6 +7,7 @@ import tensorflow as tf
 from keras_influence.data.checks import check_integer
 from keras_influence.data.examples import as_examples
 from keras_influence.data.sparse_rows import to_dense
+from keras_influence.influence import outer as outers
 from keras_influence.influence.head import Head
 from keras_influence.influence.per_example_loss import PerExampleLoss
 
@@ -80,16 +83,21 @@ class ValidationSet:
 
 
 def check_judges(
-    data: ValidationSet | None, head: Head | None, loss: PerExampleLoss
+    data: ValidationSet | None,
+    head: Head | None,
+    loss: PerExampleLoss,
+    outer: str | Callable,
 ) -> None:
     """Raises where labels are none of the classes, if these are known.
 
     Args:
         data: the `ValidationSet`, or `None`.
         head: the network's `Head`, or `None`.
-        loss: the `PerExampleLoss` that it judges by.
+        loss: the labelled loss, a `PerExampleLoss`.
+        outer: what it judges by, as of `Influence`.
     """
     if data is not None and head is not None:
+        outers.check_labels(outer, "validation_set", data.labels)
         loss.check_labels("validation_set", data.labels, head.classes)
 
 

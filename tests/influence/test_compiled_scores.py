@@ -23,7 +23,10 @@ def network(head=keras.layers.Dense, **arguments):
 
 def scores(model, loss=None, influence=None, classes=3):
     loss = loss or CROSSENTROPY(from_logits=True)
-    y, validation_y = Y[:, :classes], VALIDATION_Y[:, :classes]
+    y, validation_y = (
+        np.eye(classes)[labels.argmax(-1) % classes]
+        for labels in (Y, VALIDATION_Y)
+    )
     validation = VALIDATION_X, validation_y
     return ki.influence_scores(
         model, (X, y), validation, loss=loss, influence=influence

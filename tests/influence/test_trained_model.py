@@ -190,3 +190,112 @@ def test_hessians_of_embeddings():
             for n, z in ((model, x), (one_hot, np.eye(7)[x]))
         )
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
+IGNORING = keras.losses.SparseCategoricalCrossentropy(
+    from_logits=True, ignore_class=-1
+)
+
+
+@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+@pytest.mark.parametrize("batch_size", [7, 256])
+def test_ignored_examples_count_as_if_left_out(parameters, batch_size):
+    """Keras' mean is over the others; a regulariser shows the difference."""
+    (x, y), (judged, expected_y) = draw(40), draw(12, seed=1)
+    y[::3], expected_y[1::2] = -1, -1
+    l2 = keras.regularizers.L2(0.5)
+    layers = [keras.Input((6,)), keras.layers.Dense(3, kernel_regularizer=l2)]
+    model = keras.Sequential(layers)
+    arguments = {
+        "loss": IGNORING,
+        "influence": ki.Influence(parameters=parameters),
+        "batch_size": batch_size,
+    }
+    known, kept = y >= 0, expected_y >= 0
+    scores, expected = (
+        ki.influence_scores(model, train, validation, **arguments)
+        for train, validation in (
+            ((x, y), (judged, expected_y)),
+            ((x[known], y[known]), (judged[kept], expected_y[kept])),
+        )
+    )
+    np.testing.assert_allclose(scores[known], expected, rtol=1e-4, atol=1e-7)
+    assert not scores[~known].any()
+    own, expected_own = (
+        ki.self_influence(model, train, **arguments)
+        for train in ((x, y), (x[known], y[known]))
+    )
+    np.testing.assert_allclose(own[known], expected_own, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+@pytest.mark.parametrize("name", ["train", "validation"])
+@pytest.mark.parametrize(
+    ("wrong", "loss", "outer", "message"),
+    [
+        (3, LOSS, "loss", "from 0 to 2"),
+        ([1, 1, 0], "multi", "loss", "probabilities of classes"),
+        ([0.5, 0.7, -0.2], "multi", "loss", "probabilities of classes"),
+        ([1, 1, 0], "binary", "margin", "probabilities of classes"),
+    ],
+)
+def test_labels_that_the_loss_does_not_take(
+    parameters, name, wrong, loss, outer, message
+):
+    if name == "train" and outer == "margin":
+        pytest.skip("The margin is of validation examples only.")
+    x = draw(8)[0]
+    loss = {
+        "multi": keras.losses.CategoricalCrossentropy(from_logits=True),
+        "binary": keras.losses.BinaryCrossentropy(from_logits=True),
+    }.get(loss, LOSS)
+    y = np.eye(3)[np.arange(8) % 3] if isinstance(wrong, list) else x[:, 0] * 0
+    data = {"train": (x, y), "validation": (x, y)}
+    bad = y.copy()
+    bad[5] = wrong
+    data[name] = x, bad
+    with pytest.raises(ValueError, match=message) as error:
+        ki.influence_scores(
+            dense(),
+            **data,
+            loss=loss,
+            influence=ki.Influence(parameters=parameters, outer=outer),
+        )
+    assert f"`{name}`" in str(error.value)
+
+
+def test_the_margin_has_no_class_to_ignore():
+    with pytest.raises(ValueError, match="no class to ignore"):
+        ki.influence_scores(
+            dense(),
+            draw(8),
+            draw(8),
+            loss=IGNORING,
+            influence=ki.Influence(outer="margin"),
+        )
+
+
+class Frames(keras.layers.Layer):
+    """A recording layer called on frames of examples, not on examples."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = ki.layers.Dense(2)
+
+    def call(self, x):
+        frames = self.dense(keras.ops.reshape(x, (-1, 3)))
+        return keras.ops.reshape(frames, (-1, 4))
+
+
+def test_a_network_that_merges_batch_and_time():
+    model = dense(Frames())
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="one row for each example"
+    ):
+        ki.influence_scores(
+            model,
+            draw(8),
+            draw(8),
+            loss=LOSS,
+            influence=ki.Influence(parameters=[model.layers[0].dense]),
+        )

@@ -57,6 +57,20 @@ def test_validation_sets(validation_set, message):
     assert "`validation_set`" in str(error.value)
 
 
+def test_validation_labels_without_one_class():
+    several = np.zeros((3, FEATURES)), np.eye(CLASSES)[[0, 1, 2]]
+    several[1][1, 0] = 1.0
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    compiled(linear_network(), validation_set=several, loss=loss)
+    with pytest.raises(ValueError, match="probabilities of classes"):
+        compiled(
+            linear_network(),
+            validation_set=several,
+            loss=loss,
+            influence=ki.Influence(outer="margin"),
+        )
+
+
 def test_validation_labels_after_loading():
     model = compiled(linear_network(), validation_set=None)
     with pytest.raises(ValueError, match="`validation_set` must have labels"):
@@ -100,7 +114,7 @@ def one_hot(n, seed):
         (
             keras.losses.CategoricalCrossentropy(from_logits=True),
             one_hot(12, 0),
-            (draw(10, 2)[0], one_hot(10, 2)[1][:, :2]),
+            (draw(10, 2)[0], np.eye(2)[np.arange(10) % 2]),
         ),
         (LOSS, draw(12, 0), one_hot(10, 2)),
     ],

@@ -46,6 +46,7 @@ def run(
     features=FEATURES,
     label=None,
     requires_labels=False,
+    ignore_class=None,
 ):
     batch = Batch(
         x=np.zeros((2, 1)),
@@ -61,7 +62,9 @@ def run(
         logits=tf.constant(LOGITS),
         features=None if features is None else tf.constant(features),
         loss=PerExampleLoss(
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, ignore_class=ignore_class
+            )
         ),
         unlabeled_loss=Loss(views, requires_labels),
         weighting=weighting,
@@ -161,3 +164,12 @@ class Falling(ki.Weighting):
 
     def call(self, examples):
         return tf.exp(-examples.losses)
+
+
+@pytest.mark.parametrize("ignore_class", [1, 3, 0])
+def test_ignored_labels_do_not_count(ignore_class):
+    losses, _ = run(ignore_class=ignore_class)
+    stock = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=ignore_class
+    )
+    np.testing.assert_allclose(losses.labeled, stock(Y, LOGITS[:2]), rtol=1e-6)
