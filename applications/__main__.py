@@ -101,7 +101,7 @@ def run(
         typer.Option(
             "--overwrite",
             help="Remove the files of the run that the folder holds, if it is "
-            "done or one of other settings.",
+            "done, or one of other settings or on other data.",
         ),
     ] = False,
 ) -> None:
@@ -115,7 +115,7 @@ def run(
         recipe["dataset"]["data_dir"] = str(data_dir)
     chosen = variant(name, settings)
     folder = f"{name}_{chosen}" if chosen else name
-    output = output or pathlib.Path("runs") / folder
+    given, output = output, output or pathlib.Path("runs") / folder
     with _plain_errors(), _opened(output, recipe, overwrite) as progress:
         rows = progress.rows
         if progress.finished:
@@ -124,7 +124,9 @@ def run(
                 "and trains anew."
             )
         else:
-            rows = _train(recipe, progress, _command(name, settings, scale))
+            options = {"--scale": scale, "--data-dir": data_dir}
+            options["--output"] = given
+            rows = _train(recipe, progress, _command(name, settings, options))
     console.print(report.results_table(name, rows))
     if story := report.findings(rows):
         console.print(story)
@@ -133,11 +135,12 @@ def run(
         print(f"Report: {path}")
 
 
-def _command(name, settings, scale):
+def _command(name, settings, options):
     """What starts such a run."""
-    options = [part for key in settings for part in ("--set", key)]
-    options += ["--scale", scale] if scale else []
-    return shlex.join(["python", "-m", "applications", "run", name, *options])
+    pairs = [("--set", setting) for setting in settings]
+    pairs += [(key, str(value)) for key, value in options.items() if value]
+    parts = [part for pair in pairs for part in pair]
+    return shlex.join(["python", "-m", "applications", "run", name, *parts])
 
 
 def _opened(output, recipe, overwrite):

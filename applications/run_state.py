@@ -41,7 +41,7 @@ class RunState:
         directory: path, the folder of the run. It is created.
         recipe: dict, as `applications.recipe.resolve` gives it.
         overwrite: bool, whether to take the place of a run of another recipe
-            or of one that is done. Defaults to `False`.
+            or on other data, or of one that is done. Defaults to `False`.
 
     Raises:
         OSError: if the folder cannot be written to.
@@ -63,6 +63,7 @@ class RunState:
     def __init__(self, directory, recipe: dict, overwrite: bool = False):
         self.directory = pathlib.Path(directory)
         self.unfinished = self.directory / "unfinished"
+        self.overwrite = overwrite
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(self.directory / "run.pid")
         try:
@@ -115,20 +116,27 @@ class RunState:
         self._sweep()
 
     def check_data(self, seed: int, fingerprint: int) -> None:
-        """Refuses data that have changed since the run began.
+        """Begins anew with data that have changed since the run began.
 
         Args:
             seed: int, the seed that draws from them.
             fingerprint: int, as `applications.task.fingerprint` gives it.
+
+        Raises:
+            ValueError: if they have, unless it is to overwrite.
         """
         before = self._state["data"]
+        changes = {"data": {**before, str(seed): fingerprint}}
         if before.get(str(seed), fingerprint) != fingerprint:
-            raise ValueError(
-                f"The data of seed {seed} are not those that the run in "
-                f"{self.directory} began with. Give another folder to train "
-                "on the new ones."
-            )
-        self._commit(data={**before, str(seed): fingerprint})
+            if not self.overwrite:
+                raise ValueError(
+                    f"The data of seed {seed} are not those that the run in "
+                    f"{self.directory} began with. Give another folder to "
+                    "train on the new ones, or `--overwrite`."
+                )
+            changes["rows"] = [row for row in self.rows if row["seed"] != seed]
+            changes["training"] = None
+        self._commit(**changes)
 
     def checkpoint(
         self, variant: str, seed: int, fold: int | None = None

@@ -49,7 +49,8 @@ class OwnExperiment:
         self.others = np.flatnonzero(~data.trusted)
         batch = recipe["batch_size"] * recipe["unlabeled_ratio"]
         self.steps_per_epoch = max(1, round(len(self.others) / batch))
-        self._network()
+        # What settings do not fit together is known before any training.
+        self._model_and_batches(LEARNED, np.flatnonzero(data.trusted), 0)
 
     def run(self, directory, progress: RunState) -> list[dict]:
         """Trains, and writes the results.
@@ -161,6 +162,18 @@ class OwnExperiment:
         Returns:
             The network, or the `InfluenceModel` of it.
         """
+        model, batches = self._model_and_batches(variant, trusted, epochs_done)
+        model.fit(
+            batches,
+            epochs=self.recipe["epochs"],
+            initial_epoch=epochs_done,
+            steps_per_epoch=self.steps_per_epoch,
+            callbacks=[ShortProgress(), *callbacks],
+            shuffle=False,
+        )
+        return model
+
+    def _model_and_batches(self, variant, trusted, epochs_done):
         data, others = self.data, self.others
         labeled = data.x[trusted], data.labels[trusted]
         batches = ki.data.semi_supervised(
@@ -179,15 +192,7 @@ class OwnExperiment:
             model.compile(**self._compiled())
         else:
             model = self._influence_model(variant, labeled)
-        model.fit(
-            batches,
-            epochs=self.recipe["epochs"],
-            initial_epoch=epochs_done,
-            steps_per_epoch=self.steps_per_epoch,
-            callbacks=[ShortProgress(), *callbacks],
-            shuffle=False,
-        )
-        return model
+        return model, batches
 
     def _influence_model(self, variant, labeled):
         learned = variant == LEARNED

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import unicodedata
 
 import keras
 import numpy as np
@@ -15,6 +16,8 @@ from keras_influence.data.checks import check_integer
 
 SUFFIXES = (
     *(".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
+    # Where Pillow does not read them, they are named as left out.
+    *(".avif", ".heic", ".heif", ".jp2", ".jxl", ".psd", ".svg"),
 )
 # What a network of a few layers can make use of, and a minute pays for.
 LARGEST = 64
@@ -64,12 +67,12 @@ def own_images(
             "Say which table has the labels, as `--set labels=labels.csv`."
         )
     records = read_records(labels, id, label, trusted, trusted_share, seed)
-    records = _with_plain_paths(records, labels)
     found = sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
         if path.suffix.lower() in SUFFIXES and path.is_file()
     )
+    records = _with_paths_of(found, records, labels)
     records = _with_unnamed(records, found)
     images, skipped = [], []
     for name in records.ids:
@@ -111,9 +114,11 @@ def own_images(
     )
 
 
-def _with_plain_paths(records, path):
-    """Paths as the folder has them: `a.png` for `./a.png`."""
-    ids = [pathlib.PurePosixPath(name).as_posix() for name in records.ids]
+def _with_paths_of(found, records, path):
+    """Paths as the folder has them: `a/b.png` for `./a/b.png`."""
+    names = {_plain(name): name for name in found}
+    plain = map(_plain, records.ids.tolist())
+    ids = [names.get(name, name) for name in plain]
     again = pd.Index(ids).duplicated()
     if again.any():
         raise ValueError(
@@ -121,6 +126,15 @@ def _with_plain_paths(records, path):
             f"{np.array(ids)[again][0]!s} more than once."
         )
     return dataclasses.replace(records, ids=np.array(ids, str))
+
+
+def _plain(name):
+    """A path by which those of other systems are the same.
+
+    These separate folders by backslashes, or write an accent by itself.
+    """
+    name = unicodedata.normalize("NFC", name.replace("\\", "/"))
+    return pathlib.PurePosixPath(name).as_posix()
 
 
 def _with_unnamed(records, found):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import warnings
 
 import numpy as np
@@ -11,6 +12,8 @@ FLAGS = {
     **dict.fromkeys(("true", "yes", "y", "t", "x", "1", "1.0"), True),
     **dict.fromkeys(("false", "no", "n", "f", "", "0", "0.0"), False),
 }
+# What pandas calls a column whose header is empty.
+UNNAMED = re.compile(r"Unnamed: \d+|")
 
 
 @dataclasses.dataclass
@@ -51,7 +54,8 @@ def read_records(
 
     Args:
         path: str, path of the file.
-        id: str, the column of unique names; `""` counts the rows from 1.
+        id: str, the column of unique names; `""` counts the rows from 1,
+            empty ones too.
         label: str, the column of labels, empty where there is none.
         trusted: str, the column that says which labels are trusted.
         trusted_share: float, the share of the labels to trust, drawn at
@@ -62,6 +66,8 @@ def read_records(
         ValueError: if the file is not as it must be; what to do is said.
     """
     table = _read(path)
+    places = table.index + 1
+    table = table.reset_index(drop=True)
     for name, setting in ((id, "id"), (label, "label")):
         if name not in table and (name or setting == "label"):
             raise ValueError(
@@ -69,12 +75,18 @@ def read_records(
                 f"`{setting}`."
             )
     labels = table[label].str.strip().to_numpy(str)
-    ids = (table[id] if id else table.index + 1).astype(str).to_numpy(str)
+    ids = (table[id] if id else places).astype(str).to_numpy(str)
     again = pd.Index(ids).duplicated()
     if again.any():
         raise ValueError(
             f"Column {id!r} of {path} must have unique values. Received: "
             f"{str(ids[again][0])!r} more than once."
+        )
+    if trusted in table and trusted_share is not None:
+        raise ValueError(
+            f"{path} says in its column {trusted!r} which labels are trusted: "
+            "leave `trusted_share` out, or set `trusted` to no column, as "
+            "`--set trusted=nothing`."
         )
     if trusted in table:
         flags = _flags(path, trusted, table[trusted])
@@ -121,10 +133,11 @@ def class_numbers(records: Records) -> tuple[np.ndarray, list[str]]:
 
 
 def _read(path):
-    """A table of strings."""
+    """A table of strings, numbered as in the file; empty rows are left out."""
     if not path:
         raise ValueError("Say where your data is, as `--set file=data.csv`.")
-    kind = pathlib.Path(path).suffix.lower()
+    path = pathlib.Path(path).expanduser()
+    kind = path.suffix.lower()
     try:
         if kind in (".parquet", ".pq"):
             table = pd.read_parquet(path)
@@ -149,7 +162,7 @@ def _read(path):
             f"{path} is no table: {str(error).strip()}. Texts with commas or "
             "line breaks need quotes."
         ) from None
-    table = table[(table != "").any(axis=1)].reset_index(drop=True)
+    table = table[(table != "").any(axis=1)]
     if not len(table):
         raise ValueError(f"{path} has no rows.")
     table.columns = table.columns.str.strip()
@@ -158,12 +171,24 @@ def _read(path):
         raise ValueError(
             f"{path} must name each column once. Received: {again[0]!r} twice."
         )
-    return table
+    return table[[name for name in table if not _says_nothing(table[name])]]
+
+
+def _says_nothing(column):
+    """Whether a column without a name is empty or numbers the rows."""
+    if not UNNAMED.fullmatch(column.name):
+        return False
+    cells, rows = column.to_numpy(str), column.index.to_numpy()
+    return not (cells != "").any() or any(
+        (cells == (rows + first).astype(str)).all() for first in (0, 1)
+    )
 
 
 def _read_text(path, separator):
     with open(path, encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
+        blank, header = 0, file.readline()
+        while header and not header.strip():
+            blank, header = blank + 1, file.readline()
     unix = header.endswith("\n") and not header.endswith("\r\n")
     others = [s for s in ";\t|" if s in header and separator not in header]
     if others:
@@ -181,6 +206,8 @@ def _read_text(path, separator):
             keep_default_na=False,
             encoding="utf-8-sig",
             index_col=False,
+            skiprows=blank,
+            skip_blank_lines=False,  # they count
             # Where it ends no line, a carriage return is within a text.
             lineterminator="\n" if unix else None,
         )

@@ -103,9 +103,22 @@ def in_words(data: OwnData) -> str:
         "trusted labels which a training had not seen: each in turn was left "
         "out of one. The last training saw them all."
     )
+    alike = _alike(data.class_names)
+    if alike:
+        words += f" Classes that differ in case alone: {', '.join(alike)}."
     if data.skipped:
         words += f" {len(data.skipped):,} could not be used: see skipped.csv."
     return words
+
+
+def _alike(names):
+    """Names that would be the same without upper case."""
+    folded = [name.casefold() for name in names]
+    return [
+        name
+        for name, same in zip(names, folded, strict=True)
+        if folded.count(same) > 1
+    ]
 
 
 def _rows(shown, places):

@@ -1,5 +1,7 @@
 """A table of numbers and categories."""
 
+import re
+
 import keras
 import numpy as np
 import pandas as pd
@@ -13,6 +15,15 @@ from applications.own.records import read_records
 VALUES = 200
 # What a table says in place of a number that is not known.
 UNKNOWN = ("", "na", "n/a", "#n/a", "nan", "null", "none", "-", "?")
+
+# A number as people write it: `€4.21`, `1,042.50`, `1.3 %`. Whether the comma
+# of `1,234` parts thousands is not known.
+DRESSED = (
+    r"([-+]?)[$€£¥]?\s?("
+    r"\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:,\d{3}){2,}|\d+(?:\.\d*)?|\.\d+"
+    r")\s?[%$€£¥]?"
+)
+DATE = r"\d{4}-\d\d-\d\d.*|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*"
 
 # The square of a larger one is infinite in float32.
 LARGEST = 1e18
@@ -30,8 +41,9 @@ def own_table(
 ) -> OwnData:
     """Rows of a table, encoded by `keras.utils.FeatureSpace`.
 
-    Numbers are brought to mean 0 and variance 1; where one is missing, `NA` or
-    NaN the median stands, in the finished network too. Other columns are
+    Numbers, also such as `€4.21`, `1,042.50` and `1.3 %`, are brought to mean
+    0 and variance 1; where one is missing, `NA` or NaN the median stands, in
+    the finished network too. Dates are left out. Other columns are
     categories, an empty cell one of them.
 
     Args:
@@ -68,6 +80,12 @@ def own_table(
         if numbers is not None:
             medians[name] = float(np.nanmedian(numbers))
             columns[name] = np.nan_to_num(numbers, nan=medians[name])
+        elif name not in named and _are_dates(table[name]):
+            reason = (
+                f"a column of dates, as {table[name].iloc[0]!r}: make it a "
+                f"number, such as days, or set `categories={name}`"
+            )
+            skipped.append((name, reason))
         elif table[name].nunique() <= VALUES:
             columns[name] = table[name].to_numpy(object)
         else:
@@ -119,7 +137,8 @@ def _numbers(file, column):
     """The column as numbers, NaN where not known; `None` if it has others."""
     cells = column.str.strip()
     known = ~cells.str.lower().isin(UNKNOWN).to_numpy(bool)
-    numbers = pd.to_numeric(cells.where(known), errors="coerce")
+    plain = cells.where(known).map(_undressed, na_action="ignore")
+    numbers = pd.to_numeric(plain, errors="coerce")
     numbers = numbers.to_numpy("float64", na_value=np.nan, copy=True)
     numbers[np.abs(numbers) > np.finfo("float32").max] = np.nan
     others = known & np.isnan(numbers)
@@ -134,6 +153,18 @@ def _numbers(file, column):
         )
     _check_digits(file, column.name, numbers[~np.isnan(numbers)])
     return numbers.astype("float32")
+
+
+def _undressed(cell):
+    """A number without its sign of a currency, `%` and commas."""
+    match = re.fullmatch(DRESSED, cell)
+    return match[1] + match[2].replace(",", "") if match else cell
+
+
+def _are_dates(column):
+    cells = column.str.strip()
+    cells = cells[~cells.str.lower().isin(UNKNOWN)]
+    return len(cells) > 0 and cells.str.fullmatch(DATE).all()
 
 
 def _check_digits(file, name, numbers):

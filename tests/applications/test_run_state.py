@@ -109,6 +109,23 @@ def test_data_that_have_changed_are_refused(tmp_path):
             progress.check_data(4, 17)
 
 
+def test_trainings_on_other_data_are_overwritten(tmp_path):
+    other = {**ROW, "seed": 4}
+    with RunState(tmp_path, RECIPE) as progress:
+        progress.begin()
+        for row in (ROW, other):
+            progress.check_data(row["seed"], 17)
+            progress.finish(row)
+    with RunState(tmp_path, RECIPE, overwrite=True) as progress:
+        progress.begin()
+        progress.check_data(ROW["seed"], 18)
+        assert progress.rows == [other]
+    with RunState(tmp_path, RECIPE) as progress:
+        progress.check_data(ROW["seed"], 18)
+        progress.check_data(4, 17)
+        assert progress.rows == [other]
+
+
 @pytest.mark.parametrize("ended", [False, True])
 def test_another_recipe_needs_overwrite(tmp_path, ended):
     other = {**RECIPE, "optimizer": {"name": "Adam"}}

@@ -247,6 +247,16 @@ def test_texts(tmp_path):
             ["file={wine}", "label=wine", "network=no_such_module:make"],
             "no_such_module",
         ),
+        (
+            "own_table",
+            ["file={wine}", "label=wine", "inner_steps=0"],
+            "`inner_steps`",
+        ),
+        (
+            "own_table",
+            ["file={wine}", "label=wine", "confidence=2"],
+            "`confidence`",
+        ),
     ],
 )
 def test_careless_commands(wine, tmp_path, name, settings, expected):

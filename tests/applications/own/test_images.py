@@ -104,6 +104,19 @@ def test_paths_that_are_written_otherwise(folder):
         own_images(0, **arguments)
 
 
+def test_paths_of_other_systems(folder):
+    """Backslashes, and accents that are written by themselves."""
+    names = ["deep/0.png", "u\u0308.png", "\u00f6.png", "plain.png"]
+    arguments = folder(dict.fromkeys(names, picture()))
+    path = pathlib.Path(arguments["labels"])
+    text = path.read_text().replace("deep/", "deep\\")
+    text = text.replace("u\u0308", "\u00fc").replace("\u00f6", "o\u0308")
+    path.write_text(text)
+    data = own_images(0, **arguments)
+    assert sorted(data.ids.tolist()) == sorted(names)
+    assert (data.labels >= 0).all()
+
+
 def test_what_is_transparent_is_white(folder):
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     data = own_images(
@@ -127,15 +140,16 @@ def test_what_cannot_be_read_is_named_and_left_out(folder):
     (root / "2.png").write_bytes(data[: len(data) // 2])
     (root / "broken.jpg").write_bytes(b"no image")
     (root / "notes.txt").write_text("no image either")
+    (root / "phone.HEIC").write_bytes(b"of a kind that Pillow does not read")
     with open(arguments["labels"], "a") as file:
         file.write("gone.png,a,False\n")
     data = own_images(0, **arguments)
     reasons = dict(data.skipped)
-    assert set(reasons) == {"2.png", "broken.jpg", "gone.png"}
+    assert set(reasons) == {"2.png", "broken.jpg", "gone.png", "phone.HEIC"}
     assert reasons["gone.png"] == "not in the folder"
     assert data.ids.tolist() == ["0.png", "1.png", "3.png", "4.png"]
     assert len(data.x) == len(data.labels) == 4
-    with pytest.raises(ValueError, match=r"3 images cannot be read, 2\.png"):
+    with pytest.raises(ValueError, match=r"4 images cannot be read, 2\.png"):
         own_images(0, **arguments, strict=True)
 
 

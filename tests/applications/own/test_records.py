@@ -92,6 +92,7 @@ def test_rows_by_place_and_by_truth(tmp_path):
         ({" name ": list("abcd")}, {}, "each column once. Received: 'name'"),
         ({}, {"trusted": "checked"}, "somebody has checked"),
         ({}, {"trusted": "-", "trusted_share": 2.0}, "between 0 and 1"),
+        ({}, {"trusted_share": 0.5}, "leave `trusted_share` out"),
         ({"name": list("aabc")}, {}, "unique values. Received: 'a'"),
         ({"trusted": ["maybe", "", "", ""]}, {}, "Received: 'maybe'"),
         ({"trusted": ["", "", "", "1"]}, {}, "has no label: '=d'"),
@@ -178,3 +179,30 @@ def test_classes_that_nobody_has_checked(tmp_path, changes, expected):
     records = read(written(tmp_path, {**TABLE, **changes}))
     with pytest.raises(ValueError, match=re.escape(expected)):
         class_numbers(records)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_are_counted_as_they_are_in_the_file(tmp_path, end):
+    lines = ["", "label,trusted,age", "a,1,30", "", "b,1,31", ",,", "a,,32"]
+    path = tmp_path / "a.csv"
+    path.write_bytes(end.join([*lines, "", ""]).encode())
+    records = read(path, id="")
+    assert records.ids.tolist() == ["1", "3", "5"]
+    assert records.labels.tolist() == ["a", "b", "a"]
+    assert records.columns.to_dict("list") == {"age": ["30", "31", "32"]}
+
+
+@pytest.mark.parametrize(
+    ("cells", "kept"),
+    [("0123", False), ("1234", False), ("", False), ("1235", True)],
+)
+def test_a_column_without_a_name(tmp_path, cells, kept):
+    table = {**TABLE, "": list(cells) or [""] * 4}
+    columns = list(read(written(tmp_path, table)).columns)
+    assert columns == ["age", *(["Unnamed: 4"] if kept else [])]
+
+
+def test_a_file_in_the_home_folder(tmp_path, monkeypatch):
+    written(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(read("~/a.csv").ids) == 4

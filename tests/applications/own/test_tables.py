@@ -152,3 +152,35 @@ def test_a_name_that_keras_does_not_take(tmp_path):
 def test_careless_settings(tmp_path, arguments, expected):
     with pytest.raises(ValueError, match=re.escape(expected)):
         own_table(0, write(tmp_path), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["€4.21", "€ 5", "-6 €", "0.5€"], [4.21, 5, -6, 0.5]),
+        (["1.3%", "2 %", "NA", "+.5%"], [1.3, 2, 1.3, 0.5]),
+        (["1,042.50", "7", "-2,000,000", "$12"], [1042.5, 7, -2e6, 12]),
+    ],
+)
+def test_numbers_as_people_write_them(tmp_path, cells, values):
+    data = own_table(0, write(tmp_path, price=cells * (N // 4)), ignore="age")
+    found = data.x[:, [len(np.unique(c)) > 2 for c in data.x.T]][:, 0]
+    values = np.array(values * (N // 4))
+    expected = (values - values.mean()) / values.std()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("cells", ["12,34", "1.2.3", "4%%", "v1"])
+def test_what_is_no_number_is_a_category(tmp_path, cells):
+    path = write(tmp_path, code=[cells, "x"] * (N // 2))
+    assert own_table(0, path).shown["code"][0] == cells
+
+
+@pytest.mark.parametrize("date", ["2024-01-31", "31.1.24", "1/31/2024 09:00"])
+def test_dates_are_left_out(tmp_path, date):
+    path = write(tmp_path, day=[date, ""] * (N // 2))
+    data = own_table(0, path)
+    ((name, reason),) = data.skipped
+    assert (name, list(data.shown)) == ("day", ["age", "town"])
+    assert "such as days" in reason
+    assert "day" in own_table(0, path, categories="day").shown
