@@ -129,7 +129,6 @@ class Experiment:
                 model,
                 self.task,
                 [*rows, row],
-                harmful=self._harmful(model),
                 history=checkpoint.logs,
                 weight_history=callbacks[1] if learned else None,
                 settings={"seed": self.seed, **self.recipe},
@@ -292,6 +291,7 @@ class Experiment:
         statistics = weight_statistics(
             model.example_weights, model.label_quality, harmful, judged
         )
+        statistics["harm_known"] = self.task.harmful is not None
         return model, row | statistics
 
     def _harmful(self, model):

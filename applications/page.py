@@ -2,8 +2,6 @@
 
 import pathlib
 
-import numpy as np
-
 import keras_influence as ki
 from applications.report import WORDS, findings
 from applications.task import Task
@@ -14,7 +12,6 @@ def write(
     model: ki.InfluenceModel,
     task: Task,
     rows: list[dict],
-    harmful: np.ndarray,
     history: list[dict],
     **arguments,
 ) -> None:
@@ -25,7 +22,6 @@ def write(
         model: its model.
         task: the data.
         rows: the results of the run, of that training last.
-        harmful: boolean array, which of the judged examples do harm.
         history: the logs of each epoch.
         **arguments: more for `keras_influence.report`.
     """
@@ -42,7 +38,8 @@ def write(
         test=task.test,
         baselines=baselines,
         history={key: [log[key] for log in history] for key in history[-1]},
-        harmful=harmful if task.judged.all() else None,
+        # What the network gets wrong is not known to do harm.
+        harmful=task.harmful if task.judged.all() else None,
         summary=findings(rows) or None,
         **arguments,
     )

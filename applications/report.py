@@ -63,21 +63,13 @@ def findings(rows: list[dict]) -> str:
         A few lines; none where no variant learned weights.
     """
     learned = [row for row in rows if row["variant"] == "learned weights"]
-    told = "doubted_rightly"
-    judged = [row for row in learned if row.get(told) is not None]
-    lines = []
-    if judged:
-        harmful, doubted, rightly, auroc = (
-            np.mean([row[key] for row in judged])
-            for key in ("harmful", "doubted", told, "auroc")
+    judged = [row for row in learned if row.get("auroc") is not None]
+    lines = list(_found(judged)) if judged else []
+    if learned and all(row.get("weight_max") == 0 for row in learned):
+        lines.append(
+            "Every weight ended at 0: no unlabelled example counts. More "
+            "epochs, or a lower learning rate of the weights, may help."
         )
-        lines += [
-            f"In the data: {harmful:,.0f} of {judged[0]['unlabeled']:,} "
-            "unlabelled examples do harm, by a wrong label or a foreign class.",
-            f"Found: {doubted:,.0f} are doubted, {rightly:.0%} of them "
-            "rightly; a good one ranks above a harmful one in "
-            f"{auroc:.1%} of all pairs.",
-        ]
     if learned:
         accuracies = [
             f"{np.mean(of_variant):.1%} {name}"
@@ -92,6 +84,28 @@ def findings(rows: list[dict]) -> str:
         ]
         lines.append(f"Test accuracy: {', '.join(accuracies)}.")
     return "\n".join(lines)
+
+
+def _found(rows):
+    """The lines on what the weights made of the data."""
+    harmful, doubted, auroc = (
+        np.mean([row[key] for row in rows])
+        for key in ("harmful", "doubted", "auroc")
+    )
+    of_all = f"{harmful:,.0f} of {rows[0]['unlabeled']:,} unlabelled examples"
+    known = rows[0].get("harm_known", True)
+    yield (
+        f"In the data: {of_all} do harm, by a wrong label or a foreign class."
+        if known
+        else f"In the end: the network gets {of_all} wrong."
+    )
+    told = [row["doubted_rightly"] for row in rows]
+    told = [share for share in told if share is not None]
+    rightly = f", {np.mean(told):.0%} of them rightly" if told else ""
+    yield (
+        f"Found: {doubted:,.0f} are doubted{rightly}; a good one ranks above "
+        f"a {'harmful' if known else 'wrong'} one in {auroc:.1%} of all pairs."
+    )
 
 
 def write_json(directory: pathlib.Path, name: str, content) -> None:

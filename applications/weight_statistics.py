@@ -22,7 +22,7 @@ def weight_statistics(
     doubted = quality < 0.5
     if 0 < harmful.sum() < len(harmful) and np.ptp(weights[judged]) > 0:
         auroc = float(roc_auc_score(~harmful, quality))
-        rightly = float(harmful[doubted].mean()) if doubted.any() else 1.0
+        rightly = float(harmful[doubted].mean()) if doubted.any() else None
     return {
         "weight_mean": float(weights.mean()),
         "weight_min": float(weights.min()),

@@ -59,3 +59,20 @@ def test_the_story_of_a_run():
     assert report.findings(unknown) == (
         "Test accuracy: 90.0% with learned weights."
     )
+
+
+def test_findings_where_no_harm_is_known():
+    row = {
+        **{"variant": "learned weights", "test_accuracy": 0.9},
+        **{"harmful": 30, "harm_known": False, "unlabeled": 200},
+        **{"doubted": 0, "doubted_rightly": None, "auroc": 0.75},
+        "weight_max": 0.0,
+    }
+    assert report.findings([row, row]).splitlines() == [
+        "In the end: the network gets 30 of 200 unlabelled examples wrong.",
+        "Found: 0 are doubted; a good one ranks above a wrong one in 75.0% of "
+        "all pairs.",
+        "Every weight ended at 0: no unlabelled example counts. More epochs, "
+        "or a lower learning rate of the weights, may help.",
+        "Test accuracy: 90.0% with learned weights.",
+    ]

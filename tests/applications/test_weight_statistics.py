@@ -12,7 +12,7 @@ ALL = np.ones(3, bool)
     [
         ([0.0, 0.5, 1.0], 1.0, 1, 1.0),
         ([0.4, 0.0, 1.0], 0.5, 2, 0.5),
-        ([0.7, 0.6, np.nan], 0.0, 0, 1.0),
+        ([0.7, 0.6, np.nan], 0.0, 0, None),
     ],
 )
 def test_good_against_harmful(quality, auroc, doubted, rightly):
