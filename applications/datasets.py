@@ -85,7 +85,8 @@ def fashion_mnist(
         foreign_classes: int, the last so many classes occur among the
             unlabelled images only. Defaults to `0`.
     """
-    parts = prepared("fashion_mnist", data_dir).as_dataset(
+    builder = prepared("fashion_mnist", data_dir)
+    parts = builder.as_dataset(
         split=["train", "test"], batch_size=-1, as_supervised=True
     )
     train, test = (
@@ -94,6 +95,8 @@ def fashion_mnist(
     task = _without_classes(
         train, test, (labeled, validation), foreign_classes, seed
     )
+    names = builder.info.features["label"].names
+    task = dataclasses.replace(task, names=names)
     return _with_labels(task, wrong_labels, seed)
 
 

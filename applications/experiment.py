@@ -381,9 +381,8 @@ class Experiment:
 
 def _labels(task):
     """What the pictures say about each unlabelled example."""
-    if task.given is not None:
-        return task.given
-    return [c if c >= 0 else task.missing for c in task.truth.tolist()]
+    labels = task.truth if task.given is None else task.given
+    return [task.name(label) for label in labels.tolist()]
 
 
 def _cross_entropy():

@@ -55,9 +55,10 @@ def images(
         ValueError: if the data set is unknown or not in the folder given, has
             too few images, images of several sizes or files that are none.
     """
-    (x, y, ids), (x_test, y_test, _) = _load(source, data_dir)
+    (x, y, ids), (x_test, y_test, _), names = _load(source, data_dir)
     if known_classes is not None:
         y, y_test = (_renumbered(of, known_classes) for of in (y, y_test))
+        names = names and [names[k] for k in known_classes]
     known = np.flatnonzero(y_test >= 0)[:test]
     rows = ki.data.split(
         *(y, labeled, validation),
@@ -79,11 +80,12 @@ def images(
         truth=truth,
         harmful=None if mismatch is None else truth < 0,
         splits={name: ids[of_set] for name, of_set in rows.items()},
+        names=names,
     )
 
 
 def _load(source, data_dir):
-    """Images, labels and ids of the training and of the test split."""
+    """Images, labels and ids of both splits, and the classes' names."""
     if pathlib.Path(source).expanduser().is_dir():
         builder, name = tfds.ImageFolder(source), "image/filename"
     else:
@@ -99,7 +101,8 @@ def _load(source, data_dir):
             )
     train, test = (_arrays(builder, split, name) for split in ("train", "test"))
     _check_sizes(*((id, x[0]) for x, _, (id, *_) in (train, test)))
-    return train, test
+    names = getattr(builder.info.features["label"], "names", None)
+    return train, test, names
 
 
 def _arrays(builder, split, name):

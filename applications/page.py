@@ -33,6 +33,7 @@ def write(
         path,
         task.unlabeled,
         task.given,
+        class_names=task.class_names,
         ids=task.splits and task.splits["unlabeled"],
         shown=task.shown,
         test=task.test,

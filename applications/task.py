@@ -30,6 +30,8 @@ class Task:
         splits: dict from `"labeled"`, `"validation"` and `"unlabeled"` to
             sequences of strings, the ids that their rows have in the data set.
             Defaults to `None`.
+        names: list of strings, what the data set calls the classes. Defaults
+            to `None`: numbers.
     """
 
     labeled: tuple
@@ -40,6 +42,7 @@ class Task:
     given: np.ndarray | None = None
     harmful: np.ndarray | None = None
     splits: dict | None = None
+    names: list | None = None
 
     # What `truth` does not name.
     missing = "foreign"
@@ -48,6 +51,17 @@ class Task:
     def judged(self) -> np.ndarray:
         """Boolean array: of which unlabelled examples the harm is known."""
         return np.ones(len(self.truth), bool)
+
+    @property
+    def class_names(self) -> list | None:
+        """The names of the classes that the network has logits for."""
+        return self.names and self.names[: self.labeled[1].max() + 1]
+
+    def name(self, label: int):
+        """What people read for a label; -1 is that of no known class."""
+        if label < 0:
+            return self.missing
+        return label if self.names is None else self.names[label]
 
     @property
     def shown(self):

@@ -131,7 +131,13 @@ def texts(
             "label."
         )
     long = np.array([len(t) >= min_characters for t in train.texts])
-    train = train.take((train.labels >= 0) | long)
+    kept = (train.labels >= 0) | long
+    if not kept.all():
+        print(
+            f"{np.count_nonzero(~kept):,} texts without a label are left out: "
+            f"they have fewer than `min_characters` = {min_characters}."
+        )
+    train = train.take(kept)
     order = np.random.RandomState(0).permutation(len(tested.ids))
     tested = tested.take(np.sort(order[:test]))
     rows = ki.data.split(
@@ -166,6 +172,7 @@ def texts(
         unlabeled=rows_of(x, rows["unlabeled"]),
         truth=y[rows["unlabeled"]],
         splits={name: of_set.ids for name, of_set in sets.items()},
+        names=train.names,
         texts=sets["unlabeled"].texts,
         tokenizer=tokenizer,
         preset=preset,

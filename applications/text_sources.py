@@ -20,17 +20,19 @@ class Texts:
         ids: list of strings, unique.
         texts: list of strings.
         labels: int array of shape `(n,)`; -1 where there is no label.
+        names: list of strings, those of the classes, or `None`.
     """
 
     ids: list
     texts: list
     labels: np.ndarray
+    names: list | None = None
 
     def take(self, rows) -> "Texts":
         """Some of the texts, by an array of rows or of booleans."""
         rows = np.arange(len(self.ids))[rows]
         pick = [[part[i] for i in rows] for part in (self.ids, self.texts)]
-        return Texts(*pick, self.labels[rows])
+        return Texts(*pick, self.labels[rows], self.names)
 
 
 def read_texts(
@@ -56,6 +58,12 @@ def read_texts(
         ValueError: if a part is missing, or a file is not as it must be.
     """
     if source.lower().endswith(".csv"):
+        if not test_source.lower().endswith(".csv"):
+            raise ValueError(
+                "The texts to test on must be in another CSV file, with the "
+                "same columns: set `test_source`. Received: "
+                f"test_source={test_source!r}"
+            )
         return _csv_files(source, test_source, text, label, id)
     return _tfds_splits(source, test_source, data_dir, text, label)
 
@@ -82,6 +90,7 @@ def _tfds_splits(source, test_split, data_dir, text, label):
             train.ids + more.ids,
             train.texts + more.texts,
             np.concatenate([train.labels, np.full(len(more.ids), -1)]),
+            train.names,
         )
     return train, _read_tfds(builder, test_split, text, label)
 
@@ -99,7 +108,7 @@ def _csv_files(path, test_path, text, label, id):
         )
     number = {name: k for k, name in enumerate(classes)} | {"": -1}
     return [
-        Texts(ids, texts, np.array([number[name] for name in labels]))
+        Texts(ids, texts, np.array([number[name] for name in labels]), classes)
         for ids, texts, labels in (train, test)
     ]
 
@@ -113,7 +122,8 @@ def _read_tfds(builder, split, text, label):
         ids.append(row["tfds_id"].decode())
         texts.append(_decode(row[text], f"{builder.name}, {ids[-1]}"))
         labels.append(row[label])
-    return Texts(ids, texts, np.array(labels, "int64"))
+    names = getattr(builder.info.features[label], "names", None)
+    return Texts(ids, texts, np.array(labels, "int64"), names)
 
 
 def _read_csv(path, text, label, id):

@@ -40,6 +40,7 @@ def test_sets_of_cifar10(task):
     assert np.bincount(task.labeled[1]).tolist() == [4] * 10
     assert len(task.test[1]) == 2000
     assert task.harmful is None
+    assert task.class_names[:2] == ["airplane", "automobile"]
 
 
 def test_an_id_names_the_same_image_whatever_the_seed(task, tfds_dir):
@@ -77,6 +78,7 @@ def test_a_share_of_the_unlabelled_images_is_foreign(folder, mismatch):
     np.testing.assert_array_equal(task.harmful, task.truth < 0)
     for x, y in (task.labeled, task.validation, task.test):
         np.testing.assert_array_equal(x[:, 0, 0, 1], np.array([150, 50])[y])
+    assert task.class_names == ["dog", "bee"]
     assert len(task.test[1]) == 20
     assert not set(task.splits["validation"]) & set(task.splits["unlabeled"])
 

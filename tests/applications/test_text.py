@@ -55,8 +55,9 @@ def words(tokenizer, x):
     return list(tokenizer.detokenize(x["token_ids"]))
 
 
-def test_csv_files(files):
+def test_csv_files(files, capsys):
     task = text.texts(0, **files)
+    printed = capsys.readouterr().out
     rows = list(reviews(40))
     names = {row["key"]: row for row in rows}
     # Unlabelled texts are those that are long enough.
@@ -66,6 +67,7 @@ def test_csv_files(files):
         if not row["stars"] and len(clean_html(row["review"])) < 30
     ]
     assert 0 < len(short) < sum(not row["stars"] for row in rows)
+    assert f"{len(short)} texts without a label are left out" in printed
     assert len(task.splits["unlabeled"]) == 40 - 4 - len(short)
     assert set(task.splits["unlabeled"]).isdisjoint(r["key"] for r in short)
     classes = [names[key]["stars"] for key in task.splits["unlabeled"]]
@@ -74,6 +76,13 @@ def test_csv_files(files):
     for _, y in (task.labeled, task.validation):
         assert sorted(y) == [0, 0, 1, 1]
     assert task.test[1].tolist() == [0, 1] * 5
+    assert task.class_names == ["bad", "good"]
+    assert [task.name(k) for k in (1, -1)] == ["good", "unknown"]
+
+
+def test_a_file_needs_another_to_test_on(files):
+    with pytest.raises(ValueError, match="set `test_source`"):
+        text.texts(0, **{**files, "test_source": "test"})
 
 
 def test_rows_of_all_parts_fit_together(files):
