@@ -12,8 +12,9 @@ def jvp(function: Callable, primals: list, tangents: list) -> Any:
     """The derivative of a function's outputs along one direction.
 
     Runs in forward mode, at about the price of one gradient; where an op of
-    the function has no forward mode (recurrent layers in graphs), by
-    differentiating twice in reverse mode.
+    the function has no forward mode (recurrent layers in graphs), or not that
+    of its gradient (`tf.custom_gradient`), by differentiating twice in reverse
+    mode.
 
     Args:
         function: callable from a list like `primals` to a nest of tensors.
@@ -23,6 +24,9 @@ def jvp(function: Callable, primals: list, tangents: list) -> Any:
     Returns:
         A nest of tensors like the function's outputs.
     """
+    # Whether there are own gradients only a graph tells.
+    if tf.executing_eagerly():
+        return _double_reverse(function, primals, tangents)
     try:
         return _forward_mode(function, primals, tangents)
     except (LookupError, NotImplementedError, TypeError, AttributeError):
@@ -30,8 +34,13 @@ def jvp(function: Callable, primals: list, tangents: list) -> Any:
 
 
 def _forward_mode(function, primals, tangents):
+    graph = tf.compat.v1.get_default_graph()
+    before = len(graph.get_operations())
     with tf.autodiff.ForwardAccumulator(primals, tangents) as accumulator:
         outputs = function(primals)
+    for op in graph.get_operations()[before:]:
+        if b"CustomGradient" in op.node_def.attr["_gradient_op_type"].s:
+            raise NotImplementedError(op.name)
     return keras.tree.map_structure(
         lambda z: accumulator.jvp(z, tf.UnconnectedGradients.ZERO), outputs
     )

@@ -36,11 +36,25 @@ def network_function(layer, units=3):
     return function, primals, tangents
 
 
+class Reversed(keras.layers.Dense):
+    """With a gradient of its own, as networks of domains have it."""
+
+    def call(self, x):
+        return reversed_gradient(super().call(x) ** 2)
+
+
+@tf.custom_gradient
+def reversed_gradient(x):
+    return tf.identity(x), lambda upstream: -0.5 * upstream
+
+
 LAYERS = {
     "dense": lambda: keras.layers.Dense(3, "gelu", dtype="float64"),
     "conv": lambda: keras.layers.Conv1D(3, 2, dtype="float64"),
     "lstm": lambda: keras.layers.LSTM(3, dtype="float64"),
     "batch_norm": lambda: keras.layers.BatchNormalization(dtype="float64"),
+    "silu": lambda: keras.layers.Dense(3, "silu", dtype="float64"),
+    "own_gradient": lambda: Reversed(3, dtype="float64"),
 }
 
 
