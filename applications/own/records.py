@@ -138,6 +138,12 @@ def _read(path):
         raise ValueError("Say where your data is, as `--set file=data.csv`.")
     path = pathlib.Path(path).expanduser()
     kind = path.suffix.lower()
+    if kind in (".json", ".jsonl", ".ndjson"):
+        raise ValueError(
+            f"{path} must be CSV, TSV or Parquet. "
+            "`pandas.read_json(path, lines=True).to_csv(new, index=False)` "
+            "makes a CSV file of JSON lines."
+        )
     try:
         if kind in (".parquet", ".pq"):
             table = pd.read_parquet(path)
@@ -186,9 +192,10 @@ def _says_nothing(column):
 
 def _read_text(path, separator):
     with open(path, encoding="utf-8-sig", newline="") as file:
-        blank, header = 0, file.readline()
-        while header and not header.strip():
-            blank, header = blank + 1, file.readline()
+        above, header = 0, file.readline()
+        # Excel may name the separator in a line above.
+        while header and header.strip().lower() in ("", f"sep={separator}"):
+            above, header = above + 1, file.readline()
     unix = header.endswith("\n") and not header.endswith("\r\n")
     others = [s for s in ";\t|" if s in header and separator not in header]
     if others:
@@ -206,7 +213,7 @@ def _read_text(path, separator):
             keep_default_na=False,
             encoding="utf-8-sig",
             index_col=False,
-            skiprows=blank,
+            skiprows=above,
             skip_blank_lines=False,  # they count
             # Where it ends no line, a carriage return is within a text.
             lineterminator="\n" if unix else None,

@@ -183,7 +183,16 @@ def test_classes_that_nobody_has_checked(tmp_path, changes, expected):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_rows_are_counted_as_they_are_in_the_file(tmp_path, end):
-    lines = ["", "label,trusted,age", "a,1,30", "", "b,1,31", ",,", "a,,32"]
+    lines = [
+        "",
+        "sep=,",
+        "label,trusted,age",
+        "a,1,30",
+        "",
+        "b,1,31",
+        ",,",
+        "a,,32",
+    ]
     path = tmp_path / "a.csv"
     path.write_bytes(end.join([*lines, "", ""]).encode())
     records = read(path, id="")
@@ -200,6 +209,13 @@ def test_a_column_without_a_name(tmp_path, cells, kept):
     table = {**TABLE, "": list(cells) or [""] * 4}
     columns = list(read(written(tmp_path, table)).columns)
     assert columns == ["age", *(["Unnamed: 4"] if kept else [])]
+
+
+def test_json_lines(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"label": "a"}\n')
+    with pytest.raises(ValueError, match="must be CSV, TSV or Parquet"):
+        read(path)
 
 
 def test_a_file_in_the_home_folder(tmp_path, monkeypatch):
