@@ -115,7 +115,7 @@ def run(
         recipe["dataset"]["data_dir"] = str(data_dir)
     chosen = variant(name, settings)
     folder = f"{name}_{chosen}" if chosen else name
-    given, output = output, output or pathlib.Path("runs") / folder
+    output = output or pathlib.Path("runs") / folder
     with _plain_errors(), _opened(output, recipe, overwrite) as progress:
         rows = progress.rows
         if progress.finished:
@@ -125,7 +125,6 @@ def run(
             )
         else:
             options = {"--scale": scale, "--data-dir": data_dir}
-            options["--output"] = given
             rows = _train(recipe, progress, _command(name, settings, options))
     console.print(report.results_table(name, rows))
     if story := report.findings(rows):
@@ -136,7 +135,7 @@ def run(
 
 
 def _command(name, settings, options):
-    """What starts such a run."""
+    """What starts such a run; where it writes is no part of it."""
     pairs = [("--set", setting) for setting in settings]
     pairs += [(key, str(value)) for key, value in options.items() if value]
     parts = [part for pair in pairs for part in pair]

@@ -136,7 +136,7 @@ def test_run(name, tmp_path, tfds_dir):
     assert last == f"Report: {tmp_path / 'report.html'}"
     page = html.unescape((tmp_path / "report.html").read_text())
     assert f"applications run {name} --set epochs=2" in page
-    assert f"--data-dir {tfds_dir} --output {tmp_path}" in page
+    assert f"--data-dir {tfds_dir}" in page
     if not rows[3]["harm_known"]:
         assert "<dd>harmful</dd>" not in page
     assert f"{rows[3]['test_accuracy']:.1%}" in page
