@@ -3,7 +3,7 @@
 import functools
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -31,6 +31,23 @@ from keras_influence.solvers import Reason, Solution
 
 # From so many steps on, `verbose="auto"` shows a progress bar.
 LONG = 100
+
+
+class Examples(NamedTuple):
+    """Data that was read.
+
+    Args:
+        batches: list or `tf.data.Dataset` of batches `(x, y)` of what the
+            scope takes.
+        labels: list with the `y` of every batch, as arrays.
+    """
+
+    batches: Any
+    labels: list
+
+    def count(self, loss: Callable) -> int:
+        """How many examples the mean of a loss is over."""
+        return sum(int(count(loss, y)) for y in self.labels)
 
 
 class TrainedModel:
@@ -82,28 +99,29 @@ class TrainedModel:
             # What enters the head is computed: it is all that is left to run.
             self.scope = LastLayerScope(self.head, tf.convert_to_tensor)
         self._gradients: dict = {}
-        self.train: Any = self._read(batches)
+        self.train = self._read(batches)
 
-    def read(self, name: str, data: Any) -> Any:
-        """Data as batches of what the scope takes, and their labels."""
+    def read(self, name: str, data: Any) -> Examples:
+        """Validation data as the scope takes them."""
         batches = Batches(name, data, self.batch_size)
         check_label_form(name, batches.labels, self._labels)
-        data = self._read(batches)
-        if self.influence.outer == "margin":
-            for _, y in data:
-                outers.check_labels("margin", name, np.asarray(y))
-        return data
+        examples = self._read(batches)
+        for y in examples.labels:
+            outers.check_labels(self.influence.outer, name, y)
+        return examples
 
     def _read(self, batches):
         if self.scope.is_deep:
-            for _, y in batches:
-                self.loss.check_labels(batches.name, y.numpy(), self._classes)
-            return batches.dataset()
+            labels = [y.numpy() for _, y in batches]
+            for y in labels:
+                self.loss.check_labels(batches.name, y, self._classes)
+            return Examples(batches.dataset(), labels)
         spec, run = self._traced
         if batches.spec != spec:
             _, run = trace_head(self._network, batches.spec)
         steps = self.progress(batches, batches.count)
-        return batches.features(run, self.head, self.loss, steps)
+        features = batches.features(run, self.head, self.loss, steps)
+        return Examples(features, [y for _, y in features])
 
     def progress(self, steps: Any, count: int) -> Iterator:
         """An iterator of the same steps, with a progress bar if it is long.
@@ -123,10 +141,10 @@ class TrainedModel:
             yield step
             bar.add(1)
 
-    def _objective(self, batches, loss, penalty):
-        """The mean loss over batches, and so much of the regularisers."""
-        sizes = [int(count(loss, y)) for _, y in batches]
-        size, parts = sum(sizes), len(sizes)
+    def _objective(self, examples, loss, penalty):
+        """The mean loss of examples, and so much of the regularisers."""
+        batches, parts = examples.batches, len(examples.labels)
+        size = examples.count(loss)
 
         def objective(batch):
             return mean_objective(
@@ -137,12 +155,13 @@ class TrainedModel:
             return objective(batches[0])
         return StreamedObjective(objective, batches, parts)
 
-    def scores(self, validation: Any) -> np.ndarray:
+    def scores(self, validation: Examples) -> np.ndarray:
         """`influence_scores`, for a validation set that was read."""
-        train = self.train
-        if not self.scope.is_deep and len(train) == len(validation) == 1:
+        parts = len(self.train.labels), len(validation.labels)
+        if not self.scope.is_deep and parts == (1, 1):
             scores, solution = head_scores(
-                self.head, self.influence, self.loss, *train, *validation
+                *(self.head, self.influence, self.loss),
+                *(self.train.batches[0], validation.batches[0]),
             )
         else:
             outer = self._objective(validation, self.outer_loss, 0.0)
@@ -152,14 +171,12 @@ class TrainedModel:
 
     def of_the_mean(self, derivatives: Any) -> np.ndarray:
         """Derivatives in the weights of a mean from those in a sum's."""
-        return ops.convert_to_numpy(derivatives) / self._size
+        derivatives = ops.convert_to_numpy(derivatives)
+        return derivatives / self.train.count(self.loss)
 
-    @functools.cached_property
-    def _size(self):
-        return sum(int(count(self.loss, y)) for _, y in self.train)
-
-    def blocks(self, batches: Any) -> Iterator:
-        """Data that was read, in batches with few enough gradients to keep."""
+    def blocks(self, examples: Examples) -> Iterator:
+        """Examples in batches with few enough gradients to keep."""
+        batches = examples.batches
         rows = min(max(CHUNK // self._inner.size, 1), self.batch_size)
         if isinstance(batches, tf.data.Dataset):
             return iter(batches.rebatch(rows))
