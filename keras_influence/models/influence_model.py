@@ -196,7 +196,8 @@ class InfluenceModel(InfluenceTrainer):
                 features of a validation example are used before it passes
                 through the network again; `1` passes all that judge in every
                 update. Influences of more than the last layer do not use
-                them again. Defaults to `4`.
+                them again. After `set_weights()` by hand, set
+                `validation_set` anew: it forgets them. Defaults to `4`.
             metrics: Keras metrics of the labelled data. Defaults to `None`.
             on_nonfinite: `"skip"` to leave out steps whose losses or gradients
                 are not finite, and count them as `steps_skipped`; `"raise"`
