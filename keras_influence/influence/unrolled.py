@@ -28,7 +28,8 @@ class Unrolled:
     Takes the place of an `Influence`. Inside `fit` the iterates and batches of
     the last `steps` steps are kept and differentiated through: every stored
     example gets the derivative of the validation loss through the step it was
-    in. After training there are no stored steps; all are taken at the last
+    in. All batches must be of one size, as `data.semi_supervised` makes them.
+    After training there are no stored steps; all are taken at the last
     iterate, where this is the truncated Neumann series of `H⁻¹` without
     damping.
 
