@@ -1,5 +1,6 @@
 import contextlib
 import ctypes
+import fcntl
 import gc
 import os
 import pathlib
@@ -30,6 +31,23 @@ def memory_of_this_module_only():
     Graphs are cycles, and so rarely is all looked through that they stay.
     """
     yield
+    free_memory()
+
+
+@pytest.fixture
+def alone(tmp_path_factory):
+    """Keeps tests that take 9 GB from running on two workers at a time."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "alone").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        free_memory()
+
+
+def free_memory():
+    """Gives the system back what cycles of graphs hold."""
     gc.collect()
     gc.freeze()  # A run unfreezes what was imported.
     with contextlib.suppress(OSError, AttributeError):  # not glibc

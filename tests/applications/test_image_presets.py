@@ -255,7 +255,7 @@ def test_no_kind_of_step_is_forgotten():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", steps())
-def test_one_full_size_step(step, tmp_path):
+def test_one_full_size_step(step, tmp_path, alone):
     """A plain step and one that updates the weights, on few images."""
     name, _, variant = step.partition("-")
     recipe = without_schedule_warmup(resolve(name, [f"variant={variant}"]))
