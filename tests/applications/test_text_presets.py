@@ -120,11 +120,10 @@ def test_run_on_a_csv_file(run, monkeypatch):
     with (output / "splits.csv").open() as file:
         ids = [r["id"] for r in csv.DictReader(file) if r["set"] == "unlabeled"]
     names = {row["key"]: row["stars"] for row in rows(40)}
-    numbers = {"bad": "0", "good": "1", "": "unknown"}
     assert [row["id"] for row in weights] == ids
     assert len(ids) == 12
     assert [row["label"] for row in weights] == [
-        numbers[names[name]] for name in ids
+        names[name] or "unknown" for name in ids
     ]
     # Nobody can say which of the others lead astray.
     assert "harmful" not in weights[0]
