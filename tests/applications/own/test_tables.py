@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from applications.own.results import in_words
 from applications.own.tables import own_table
 
 N = 12
@@ -184,3 +185,10 @@ def test_dates_are_left_out(tmp_path, date):
     assert (name, list(data.shown)) == ("day", ["age", "town"])
     assert "such as days" in reason
     assert "day" in own_table(0, path, categories="day").shown
+
+
+def test_classes_that_differ_in_case_alone(tmp_path):
+    labels = ["yes", "no", "Yes", "no"] * (N // 4)
+    data = own_table(0, write(tmp_path, label=labels))
+    assert "differ in case alone: Yes, yes." in in_words(data)
+    assert "in case" not in in_words(own_table(0, write(tmp_path)))
