@@ -30,8 +30,21 @@ class RingBuffer(keras.layers.Layer):
         self.built = True
 
     def prepare(self, nest: Any) -> None:
-        """Makes room for nests of tensors like this one, once."""
+        """Makes room for nests of tensors like this one, once.
+
+        Raises:
+            ValueError: if a shape is not known, or not that of before.
+        """
         tensors = keras.tree.flatten(nest)
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        if any(None in shape for shape in shapes) or not self.fits(nest):
+            raise ValueError(
+                f"`{self.name}` keeps tensors of one shape: batches that "
+                "`Unrolled` looks back at must all be of one size, known "
+                "beforehand (`drop_remainder=True`). "
+                f"Received: tensors of shapes {shapes}, beside "
+                f"{[tuple(slot.shape[1:]) for slot in self.slots]}"
+            )
         if not self.slots:
             self.slots = [
                 self._slot(f"slot_{i}", (self.length, *t.shape), _dtype(t))

@@ -2,6 +2,8 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import tensorflow as tf
+
 from keras_influence.keras_private import (
     accumulation_steps,
     batches_seen,
@@ -9,6 +11,7 @@ from keras_influence.keras_private import (
     step_on_data,
     steps_on_iterator,
 )
+from keras_influence.replicas import explained
 
 if TYPE_CHECKING:
     from keras_influence.models.influence_trainer import InfluenceTrainer
@@ -53,8 +56,12 @@ class TrainFunction:
         Raises:
             FloatingPointError: if the model is to raise where numbers are not
                 finite, and some were not.
+            tf.errors.OpError: if another worker of the cluster was lost.
         """
-        logs = self._run(iterator)
+        try:
+            logs = self._run(iterator)
+        except tf.errors.OpError as error:
+            raise explained(error) from None
         if self.model.on_nonfinite == "raise":
             self.model.training_metrics.assert_finite()
         return logs

@@ -303,3 +303,10 @@ def test_data_without_the_views_that_the_loss_needs():
     model = compiled(linear_network(), unlabeled_loss=ki.losses.FixMatch())
     with pytest.raises(ValueError, match="needs the views"):
         fit(model, 1)
+
+
+def test_batches_of_several_sizes_with_unrolled_steps():
+    model = compiled(linear_network(), influence=ki.Unrolled(2))
+    fit(model, 2)
+    with pytest.raises(ValueError, match="drop_remainder"):
+        fit(model, 2, data(batch_size=3))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_influence.models.ring_buffer import RingBuffer
 
@@ -39,3 +40,17 @@ def test_saved_and_loaded():
         )
     assert not loaded.trainable_variables
     assert len(loaded.variables) == 3
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1), (None,)])
+def test_tensors_of_another_shape_are_refused(shape):
+    buffer = RingBuffer(2)
+    if None not in shape:
+        buffer.push([np.zeros(2)])
+
+    @tf.function(input_signature=[tf.TensorSpec(shape)])
+    def push(tensor):
+        buffer.push([tensor])
+
+    with pytest.raises(ValueError, match="must all be of one size"):
+        push.get_concrete_function()

@@ -5,6 +5,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_influence import keras_private
 from keras_influence.models import train_function
@@ -130,3 +131,29 @@ def test_errors_where_they_are_asked_for(model):
     with pytest.raises(FloatingPointError):
         run(iter(range(2)))
     assert np.ravel([i for i, _ in model.ran]).tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("noticed", ["Connection reset", "a bad heartbeat"])
+def test_a_lost_worker_is_told_whatever_was_noticed(model, noticed):
+    message = f"Collective ops is aborted by: {noticed} of /task:1"
+
+    def train_step(*_, **__):
+        raise tf.errors.UnavailableError(None, None, message)
+
+    model.train_step = train_step
+    with pytest.raises(tf.errors.UnavailableError) as lost:
+        TrainFunction(model)(iter(range(2)))
+    assert str(lost.value).startswith("A worker of the cluster has ended")
+    assert str(lost.value).endswith(message)
+
+
+def test_other_errors_pass(model):
+    error = tf.errors.InvalidArgumentError(None, None, "An id is too large")
+
+    def train_step(*_, **__):
+        raise error
+
+    model.train_step = train_step
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        TrainFunction(model)(iter(range(2)))
+    assert raised.value is error
