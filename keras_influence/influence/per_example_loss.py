@@ -6,6 +6,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+DISTRIBUTIONS = (
+    "labels that are probabilities of classes, such as one-hot rows: none "
+    "negative, with sum 1. Several classes at once are for "
+    "`BinaryCrossentropy`, judged by the loss itself. Received:"
+)
+
 
 class PerExampleLoss:
     """A Keras loss as a function to one loss an example, in float32 or more.
@@ -121,12 +127,14 @@ class PerExampleLoss:
             )
 
     def assert_in_range(self, labels: tf.Tensor, classes: int) -> tf.Tensor:
-        """The labels as integers, if none is outside the classes.
+        """The labels, classes as integers, if all are such as the loss takes.
 
         Raises:
-            tf.errors.InvalidArgumentError: if one is. Compiled by XLA, it is
-                not noticed.
+            tf.errors.InvalidArgumentError: if one is not. Compiled by XLA, it
+                is not noticed.
         """
+        if isinstance(self.loss, keras.losses.CategoricalCrossentropy):
+            return _assert_distributions(labels)
         if not self.takes_classes:
             return labels
         # Not `tf.debugging.Assert`, whose branch is as dear as a small layer.
@@ -165,15 +173,23 @@ def check_distributions(name: str, labels: np.ndarray) -> None:
         labels: array whose last axis is the classes'.
     """
     labels = np.asarray(labels, "float64")
-    sums = labels.sum(-1)
-    wrong = (labels < 0).any(-1) | ~(abs(sums - 1) < 1e-2)
+    wrong = (labels < 0).any(-1) | ~(abs(labels.sum(-1) - 1) < 1e-2)
     if wrong.any():
         raise ValueError(
-            f"Argument `{name}` must have labels that are probabilities of "
-            "classes, such as one-hot rows: none negative, with sum 1. "
-            "Several classes at once are for `BinaryCrossentropy`, judged by "
-            f"the loss itself. Received: {labels[wrong][0]}"
+            f"Argument `{name}` must have {DISTRIBUTIONS} {labels[wrong][0]}"
         )
+
+
+def _assert_distributions(labels):
+    """The rows themselves, if all are probabilities of classes."""
+    rows = ops.cast(labels, "float32")
+    sums = ops.sum(rows, -1)
+    check = tf.raw_ops.Assert(
+        condition=ops.all(ops.abs(sums - 1) < 1e-2) & ops.all(rows >= 0),
+        data=[f"A step must have {DISTRIBUTIONS}", labels],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(labels)
 
 
 def _wide(labels: Any) -> Any:

@@ -98,6 +98,30 @@ def test_labels_that_are_none_of_the_classes(wrong):
         loss.assert_in_range(tf.constant(labels), 3)
 
 
+ROWS = keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "bfloat16", "float32"])
+def test_rows_of_probabilities(dtype):
+    loss, labels = PerExampleLoss(ROWS), tf.cast(np.eye(3), dtype)
+    checked = loss.assert_in_range(labels, 3)
+    assert checked.dtype == labels.dtype
+    np.testing.assert_array_equal(
+        loss(checked, np.eye(3)), loss(labels, np.eye(3))
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [[1, 1, 0], [0, 0, 0], [2, -1, 0], [0.5, 0.4, 0], [np.nan, 1, 0]]
+)
+def test_rows_that_are_no_probabilities(wrong):
+    loss, labels = PerExampleLoss(ROWS), np.array([[0, 1, 0], wrong])
+    with pytest.raises(ValueError, match="probabilities of classes"):
+        loss.check_labels("labels", labels, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="probabilities"):
+        loss.assert_in_range(tf.constant(labels), 3)
+
+
 def test_an_ignored_class_is_no_error():
     loss = PerExampleLoss(SPARSE(from_logits=True, ignore_class=-1))
     for labels in (np.array([0, -1]), np.array([0.0, -1.0])):
