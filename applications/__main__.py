@@ -162,7 +162,8 @@ def _train(recipe, progress, command):
     kind = OwnExperiment if "folds" in recipe else Experiment
 
     output = progress.directory
-    console.print(recipe["description"])
+    if "folds" not in recipe:  # Of own data it says how to name them.
+        console.print(recipe["description"])
     rows = []
     with _imports_kept():
         for seed in recipe["seeds"]:

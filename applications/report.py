@@ -31,7 +31,8 @@ WORDS = {
     "trusted labels alone": "from the trusted labels alone",
 }
 
-# Shown with their standard deviation over seeds.
+# Shown with their standard deviation over seeds; of folds of one seed, the
+# accuracy with its standard error.
 SPREAD = ("test_accuracy", "auroc")
 
 
@@ -42,15 +43,38 @@ def results_table(name: str, rows: list[dict]) -> Table:
         name: str, the preset.
         rows: list of the dicts that `Experiment.run` returns.
     """
-    table = Table(title=name, title_justify="left", box=SIMPLE_HEAD, padding=0)
+    table = Table(
+        title=name,
+        title_justify="left",
+        caption=_caption(rows),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
     table.add_column("variant", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        of_variant = [row for row in rows if row["variant"] == variant]
-        cells = [_cell(of_variant, *cell) for cell in COLUMNS.values()]
-        table.add_row(variant, *cells)
+    variants = dict.fromkeys(row["variant"] for row in rows)
+    columns = [list(variants)]
+    for column, cell in COLUMNS.items():
+        cells = [
+            _cell([row for row in rows if row["variant"] == variant], *cell)
+            for variant in variants
+        ]
+        # Of own data, nobody knows what is harmful.
+        if set(cells) != {"-"}:
+            table.add_column(column, justify="right")
+            columns.append(cells)
+    for cells in zip(*columns, strict=True):
+        table.add_row(*cells)
     return table
+
+
+def _caption(rows):
+    """What is behind `±`, where there is such."""
+    if len({row.get("seed") for row in rows}) > 1:
+        return "±: standard deviation over seeds."
+    if any("fold" in row for row in rows):
+        return "±: standard error, of the labels held out."
+    return None
 
 
 def findings(rows: list[dict]) -> str:
@@ -72,15 +96,9 @@ def findings(rows: list[dict]) -> str:
         )
     if learned:
         accuracies = [
-            f"{np.mean(of_variant):.1%} {name}"
+            f"{np.mean(_of_seeds(of_variant, 'test_accuracy')):.1%} {name}"
             for variant, name in WORDS.items()
-            if (
-                of_variant := [
-                    row["test_accuracy"]
-                    for row in rows
-                    if row["variant"] == variant
-                ]
-            )
+            if (of_variant := [r for r in rows if r["variant"] == variant])
         ]
         lines.append(f"Test accuracy: {', '.join(accuracies)}.")
     return "\n".join(lines)
@@ -128,10 +146,29 @@ def _version(package):
 
 
 def _cell(rows, key, form):
-    values = [row[key] for row in rows if row.get(key) is not None]
+    values = _of_seeds(rows, key)
     if not values:
         return "-"
-    cell = form.format(np.mean(values))
+    mean, error = np.mean(values), None
     if len(values) > 1 and key in SPREAD:
-        cell += " ± " + form.format(np.std(values, ddof=1))
-    return cell
+        error = np.std(values, ddof=1)
+    elif key == "test_accuracy" and "tested" in rows[0]:
+        error = np.sqrt(mean * (1 - mean) / sum(row["tested"] for row in rows))
+    cell = form.format(mean)
+    return cell if error is None else f"{cell} ± {form.format(error)}"
+
+
+def _of_seeds(rows, key):
+    """A number for each seed: its folds count by what they were tested on."""
+    found = {}
+    for row in rows:
+        if row.get(key) is not None:
+            seed = row["seed"] if "fold" in row else len(found)
+            value = row[key], row.get("tested", 1)
+            found.setdefault(seed, []).append(value)
+    return [
+        float(np.average(values, weights=weights))
+        for values, weights in (
+            zip(*pairs, strict=True) for pairs in found.values()
+        )
+    ]

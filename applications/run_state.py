@@ -64,6 +64,7 @@ class RunState:
         self.directory = pathlib.Path(directory)
         self.unfinished = self.directory / "unfinished"
         self.overwrite = overwrite
+        self._is_new = not self.directory.exists()
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(self.directory / "run.pid")
         try:
@@ -82,8 +83,10 @@ class RunState:
         self.close()
 
     def close(self) -> None:
-        """Lets other processes into the folder."""
+        """Lets other processes into the folder; without a run it goes."""
         self._lock.release()
+        if self._is_new:
+            _remove_empty(self.directory)
 
     @property
     def finished(self) -> bool:

@@ -22,6 +22,7 @@ class OwnData:
         views: dict of the views of unlabelled examples.
         consistency: str, the loss on examples without a label.
         skipped: list of pairs: what could not be read, and why.
+        remarks: list of sentences, what else the user should know.
     """
 
     records: Records
@@ -31,6 +32,7 @@ class OwnData:
     views: dict = dataclasses.field(default_factory=lambda: {"original": None})
     consistency: str = "PseudoLabel"
     skipped: list = dataclasses.field(default_factory=list)
+    remarks: list = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
         self.labels, self.class_names = class_numbers(self.records)
@@ -72,3 +74,14 @@ class OwnData:
         folds = np.full(len(self.trusted), -1)
         folds[rows] = np.arange(len(rows)) % count
         return folds
+
+
+def in_short(names: list[str], most: int = 12) -> str:
+    """The first of many names, and how many there are besides.
+
+    Args:
+        names: list of strings.
+        most: int, how many to name. Defaults to `12`.
+    """
+    more = len(names) - most
+    return ", ".join([*names[:most], *([f"{more} more"] if more > 0 else [])])

@@ -90,6 +90,7 @@ class OwnExperiment:
         row = {
             **{"variant": variant, "seed": self.seed, "fold": fold},
             "test_accuracy": float(right.mean()),
+            "tested": len(tested),
             "seconds": sum(log["seconds"] for log in checkpoint.logs),
         }
         progress.finish(row)
@@ -119,7 +120,7 @@ class OwnExperiment:
             tested=tested,
             history=checkpoint.logs,
             weight_history=history,
-            settings={"seed": self.seed, **self.recipe},
+            settings=self._settings(),
             command=self.command,
         )
         weights = model.example_weights
@@ -133,6 +134,11 @@ class OwnExperiment:
         }
         progress.finish(row)
         return row
+
+    def _settings(self):
+        settings = {"seed": self.seed, **self.recipe}
+        del settings["description"]
+        return settings
 
     def _tested(self, progress, rows, variant):
         """Probabilities and labels of all folds of a variant."""

@@ -118,7 +118,7 @@ def _with_paths_of(found, records, path):
     """Paths as the folder has them: `a/b.png` for `./a/b.png`."""
     names = {_plain(name): name for name in found}
     plain = map(_plain, records.ids.tolist())
-    ids = [names.get(name, name) for name in plain]
+    ids = [names.get(name, names.get(name.strip(), name)) for name in plain]
     again = pd.Index(ids).duplicated()
     if again.any():
         raise ValueError(
@@ -189,7 +189,9 @@ def _gray(image, wide):
 
 def _complete(network, resize):
     pixels = keras.Input((None, None, 3), name="pixels")
-    return keras.Model(pixels, network(resize(pixels)))
+    # By its own default it trains, and then the network in the model does.
+    resized = resize(pixels, training=False)
+    return keras.Model(pixels, network(resized))
 
 
 def _views(flip, size):

@@ -1,6 +1,8 @@
 """A user's table: which label each row has, and which of them are trusted."""
 
+import codecs
 import dataclasses
+import functools
 import pathlib
 import re
 import warnings
@@ -25,12 +27,15 @@ class Records:
         labels: string array of shape `(n,)`; `""` for none.
         trusted: boolean array of shape `(n,)`, whose labels are.
         columns: `pandas.DataFrame` of strings, the other columns.
+        drawn: boolean, whether these were drawn at random and nobody has
+            checked them. Defaults to `False`.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     trusted: np.ndarray
     columns: pd.DataFrame
+    drawn: bool = False
 
     def take(self, rows) -> "Records":
         """Some of the rows, by an array of places or of booleans."""
@@ -39,6 +44,7 @@ class Records:
             self.columns[rows]
             if rows.dtype == bool
             else self.columns.iloc[rows],
+            self.drawn,
         )
 
 
@@ -98,7 +104,8 @@ def read_records(
             f"A trusted row of {path} has no label: {str(ids[unlabeled][0])!r}."
         )
     used = [name for name in (id, label, trusted) if name in table]
-    return Records(ids, labels, flags, table.drop(columns=used))
+    drawn = trusted not in table
+    return Records(ids, labels, flags, table.drop(columns=used), drawn)
 
 
 def class_numbers(records: Records) -> tuple[np.ndarray, list[str]]:
@@ -139,14 +146,16 @@ def _read(path):
     path = pathlib.Path(path).expanduser()
     kind = path.suffix.lower()
     if kind in (".json", ".jsonl", ".ndjson"):
+        lines = "" if kind == ".json" else ", lines=True"
         raise ValueError(
             f"{path} must be CSV, TSV or Parquet. "
-            "`pandas.read_json(path, lines=True).to_csv(new, index=False)` "
-            "makes a CSV file of JSON lines."
+            f"`pandas.read_json(path{lines}).to_csv(new, index=False)` makes a "
+            "CSV file of it."
         )
     try:
         if kind in (".parquet", ".pq"):
             table = pd.read_parquet(path)
+            _check_names(path, table.columns)
             # A number of the row is no column; what has a name is one.
             named = any(name is not None for name in table.index.names)
             table = table.reset_index(drop=not named).convert_dtypes()
@@ -172,12 +181,18 @@ def _read(path):
     if not len(table):
         raise ValueError(f"{path} has no rows.")
     table.columns = table.columns.str.strip()
-    again = table.columns[table.columns.duplicated()]
+    return table[[name for name in table if not _says_nothing(table[name])]]
+
+
+def _check_names(path, names):
+    """Raises where two columns have one name, as people read it."""
+    names = pd.Series(names).astype(str).str.strip()
+    again = names[names.duplicated() & (names != "")]
     if len(again):
         raise ValueError(
-            f"{path} must name each column once. Received: {again[0]!r} twice."
+            f"{path} must name each column once. Received: {again.iloc[0]!r} "
+            "twice."
         )
-    return table[[name for name in table if not _says_nothing(table[name])]]
 
 
 def _says_nothing(column):
@@ -191,7 +206,8 @@ def _says_nothing(column):
 
 
 def _read_text(path, separator):
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    encoding = _encoding(path)
+    with open(path, encoding=encoding, newline="") as file:
         above, header = 0, file.readline()
         # Excel may name the separator in a line above.
         while header and header.strip().lower() in ("", f"sep={separator}"):
@@ -204,21 +220,33 @@ def _read_text(path, separator):
             f"`.tsv` file, by tabs, and its decimals by points. Received: "
             f"columns separated by {others[0]!r}."
         )
+    read = functools.partial(
+        pd.read_csv,
+        path,
+        sep=separator,
+        dtype=object,  # `str` warns of commas at the ends of lines
+        keep_default_na=False,
+        encoding=encoding,
+        index_col=False,
+        skiprows=above,
+        skip_blank_lines=False,  # they count
+        # Where it ends no line, a carriage return is within a text.
+        lineterminator="\n" if unix else None,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        table = pd.read_csv(
-            path,
-            sep=separator,
-            dtype=object,  # `str` warns of commas at the ends of lines
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            index_col=False,
-            skiprows=above,
-            skip_blank_lines=False,  # they count
-            # Where it ends no line, a carriage return is within a text.
-            lineterminator="\n" if unix else None,
-        )
+        # Pandas renames what has the name of another column.
+        _check_names(path, read(header=None, nrows=1).iloc[0].fillna(""))
+        table = read()
     return table.fillna("").astype(str)  # of lines that end early
+
+
+def _encoding(path):
+    """UTF-8, unless a file begins as one of UTF-16 does."""
+    with open(path, "rb") as file:
+        start = file.read(2)
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "utf-16" if start in marks else "utf-8-sig"
 
 
 def _flags(path, name, column):
@@ -241,10 +269,10 @@ def _drawn(path, name, share, labels, seed):
             "column that marks them. If the labels are mostly right, "
             "`--set trusted_share=0.2` draws a fifth of them in place of that."
         )
-    if not 0 < share < 1:
+    if not isinstance(share, float | int) or not 0 < share < 1:
         raise ValueError(
-            "`trusted_share` must be a share between 0 and 1. Received: "
-            f"trusted_share={share}."
+            "`trusted_share` must be a share between 0 and 1, as 0.2. "
+            f"Received: trusted_share={share!r}."
         )
     rows = np.flatnonzero(labels != "")
     drawn = np.random.RandomState(seed).permutation(rows)

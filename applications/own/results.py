@@ -6,11 +6,14 @@ import pathlib
 import numpy as np
 
 import keras_influence as ki
-from applications.own.data import OwnData
+from applications.own.data import OwnData, in_short
 from applications.own.held_out import probabilities
 from applications.report import write_json
 from keras_influence.callbacks.plain_text import spreadsheet_cell
 from keras_influence.reporting.predictions import least_believed_first
+
+# Of a class with fewer trusted labels, there is little to say.
+FEW = 10
 
 
 def write(
@@ -103,22 +106,48 @@ def in_words(data: OwnData) -> str:
         "trusted labels which a training had not seen: each in turn was left "
         "out of one. The last training saw them all."
     )
-    alike = _alike(data.class_names)
-    if alike:
-        words += f" Classes that differ in case alone: {', '.join(alike)}."
+    return " ".join([words, *_warnings(data), *data.remarks])
+
+
+def _warnings(data):
+    """Sentences on what makes the results less than they seem."""
+    if data.records.drawn:
+        yield (
+            "The trusted labels were drawn at random and nobody has checked "
+            "them: accuracy is agreement with labels as wrong as the others."
+        )
+    counts = np.bincount(data.labels[data.trusted])
+    few = [
+        f"{data.class_names[k]} ({counts[k]})"
+        for k in np.argsort(counts, kind="stable")
+        if counts[k] < FEW
+    ]
+    if few:
+        yield (
+            f"Classes with fewer than {FEW} trusted labels, too few to learn "
+            f"or to judge them by: {in_short(few, 4)}."
+        )
+    if alike := _alike(data.class_names):
+        yield f"Classes that may be the same: {in_short(alike)}."
     if data.skipped:
-        words += f" {len(data.skipped):,} could not be used: see skipped.csv."
-    return words
+        yield f"{len(data.skipped):,} could not be used: see skipped.csv."
 
 
 def _alike(names):
-    """Names that would be the same without upper case."""
-    folded = [name.casefold() for name in names]
+    """Names that differ in case alone, or are the same number."""
+    plain = [_plain(name) for name in names]
     return [
         name
-        for name, same in zip(names, folded, strict=True)
-        if folded.count(same) > 1
+        for name, same in zip(names, plain, strict=True)
+        if plain.count(same) > 1
     ]
+
+
+def _plain(name):
+    try:
+        return float(name)
+    except ValueError:
+        return name.casefold()
 
 
 def _rows(shown, places):

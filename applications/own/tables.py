@@ -8,7 +8,7 @@ import pandas as pd
 import tensorflow as tf
 from keras import ops
 
-from applications.own.data import OwnData
+from applications.own.data import OwnData, in_short
 from applications.own.records import read_records
 
 # A column with more values than this is a name or a text, no category.
@@ -23,6 +23,7 @@ DRESSED = (
     r"\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:,\d{3}){2,}|\d+(?:\.\d*)?|\.\d+"
     r")\s?[%$€£¥]?"
 )
+UNCLEAR = r"[-+]?[$€£¥]?\s?\d+,\d+\s?[%$€£¥]?"
 DATE = r"\d{4}-\d\d-\d\d.*|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*"
 
 # The square of a larger one is infinite in float32.
@@ -61,12 +62,13 @@ def own_table(
 
     Raises:
         ValueError: if the table is not as it must be, or most of a column are
-            numbers and the others something else.
+            numbers and the others something else, or numbers with a comma.
     """
     records = read_records(file, id, label, trusted, trusted_share, seed)
     table = records.columns
+    used = (id, label, trusted)
     ignored, named = (
-        _columns(name, value, table, file)
+        _columns(name, value, table, used, file)
         for name, value in (("ignore", ignore), ("categories", categories))
     )
     columns, medians, skipped = {}, {}, []
@@ -118,13 +120,53 @@ def own_table(
 
     x = space(inputs).numpy()
     return OwnData(
-        *(records, x, table[list(columns)], complete), skipped=skipped
+        *(records, x, table[list(columns)], complete),
+        skipped=skipped,
+        remarks=[
+            _kinds(columns, medians),
+            *_giveaways(table, columns, records),
+        ],
     )
 
 
-def _columns(setting, value, table, file):
+def _kinds(columns, numbers):
+    """Which columns are taken for what, in words."""
+    categories = [
+        f"{name} ({len(set(values))})"
+        for name, values in columns.items()
+        if name not in numbers
+    ]
+    kinds = {"numbers": list(numbers), "categories (and how many)": categories}
+    told = (f"{k}: {in_short(names)}" for k, names in kinds.items() if names)
+    return f"Columns that are {'; '.join(told)}."
+
+
+def _giveaways(table, columns, records):
+    """A warning of every column that knows labels, wrong ones too."""
+    labeled = records.labels != ""
+    labels = pd.Series(records.labels[labeled])
+    for name in columns:
+        values = table[name][labeled].reset_index(drop=True)
+        of_each = labels[values != ""].groupby(values)
+        # With few rows it may be so by chance.
+        if len(values) < 20 or not 2 <= of_each.ngroups <= len(values) / 4:
+            continue
+        if (of_each.nunique() == 1).all() and labels.nunique() > 1:
+            yield (
+                f"Every value of the column {name!r} has one label, so that "
+                "it may be made from the labels: if it is not known of new "
+                f"rows, set `ignore={name}`."
+            )
+
+
+def _columns(setting, value, table, used, file):
     names = [name.strip() for name in value.split(",") if name.strip()]
     for name in names:
+        if name in used:
+            raise ValueError(
+                f"`{setting}` names {name!r}, which is no input but the "
+                "column of names, of labels, or of who is trusted."
+            )
         if name not in table:
             raise ValueError(
                 f"`{setting}` names a column that {file} does not have: "
@@ -142,6 +184,14 @@ def _numbers(file, column):
     numbers = numbers.to_numpy("float64", na_value=np.nan, copy=True)
     numbers[np.abs(numbers) > np.finfo("float32").max] = np.nan
     others = known & np.isnan(numbers)
+    unclear = others & cells.str.fullmatch(UNCLEAR).to_numpy(bool)
+    if 2 * unclear.sum() > known.sum():
+        raise ValueError(
+            f"Whether the commas in the column {column.name!r} of {file} part "
+            f"thousands or decimals is not known: {cells[unclear].iloc[0]!r}. "
+            "Write numbers as 1234 or 1.5, or set "
+            f"`categories={column.name}` or `ignore={column.name}`."
+        )
     if not known.any() or 2 * others.sum() >= known.sum():
         return None
     if others.any():

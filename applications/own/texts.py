@@ -1,5 +1,7 @@
 """A column of texts, and their labels."""
 
+import re
+
 import keras
 import numpy as np
 import scipy.sparse
@@ -9,6 +11,8 @@ from applications.own.records import read_records
 from keras_influence.data.checks import check_integer
 
 CHUNK = 512
+# Thai, Lao, Burmese and Khmer; Japanese and Chinese.
+SCRIPTS = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
 
 
 def own_texts(
@@ -22,6 +26,9 @@ def own_texts(
     words: int = 20_000,
 ) -> OwnData:
     """Texts of a table, as bags of words.
+
+    Where words are written without spaces, as in Chinese and Thai, characters
+    stand for words. Rows without a text are left out.
 
     Args:
         seed: int, seed of all draws.
@@ -43,24 +50,37 @@ def own_texts(
             f"{file} has no column {text!r}; it has {list(records.columns)} "
             "besides. Set `text`."
         )
-    texts = records.columns[text].tolist()
+    texts = records.columns[text]
+    empty = (texts.str.strip(" \t\r\n") == "").to_numpy(bool)
+    skipped = [(str(name), "no text") for name in records.ids[empty]]
+    records, texts = records.take(~empty), texts[~empty].tolist()
+    split = "character" if _without_spaces(texts) else "whitespace"
     count = keras.layers.TextVectorization(
-        max_tokens=words, ngrams=2, output_mode="count"
+        max_tokens=words, ngrams=2, split=split, output_mode="count"
     )
-    count.adapt(texts)
+    count.adapt(texts or [""])
     vocabulary = count.get_vocabulary(include_special_tokens=False)
     if not vocabulary:
         raise ValueError(f"Column {text!r} of {file} has no words. Set `text`.")
-    vectorize, x = _bags(texts, count, vocabulary)
+    vectorize, x = _bags(texts, count, vocabulary, split)
 
     def complete(network):
         text = keras.Input((), dtype="string", name="text")
         return keras.Model(text, network(vectorize(text)))
 
-    return OwnData(records, x, texts, complete)
+    return OwnData(records, x, texts, complete, skipped=skipped)
 
 
-def _bags(texts, count, vocabulary):
+def _without_spaces(texts):
+    """Whether most letters are of scripts that put none between words."""
+    without, letters = (
+        sum(len(re.findall(kind, text)) for text in texts)
+        for kind in (SCRIPTS, r"[^\W\d_]")
+    )
+    return 2 * without > letters
+
+
+def _bags(texts, count, vocabulary, split):
     """What brings texts into bags of words, and the bags.
 
     The vocabulary is an argument: it is saved with the layer's configuration.
@@ -75,6 +95,7 @@ def _bags(texts, count, vocabulary):
     idf = np.log(1 + len(texts) / (1 + counts[:, 1:].getnnz(axis=0)))
     vectorize = keras.layers.TextVectorization(
         ngrams=2,
+        split=split,
         output_mode="tf_idf",
         vocabulary=vocabulary,
         idf_weights=idf,

@@ -79,6 +79,11 @@ def weight_history(history, harmful=None) -> Figure:
         axes.plot(history.steps, group[:, :12], color=color, lw=0.5, alpha=0.35)
         axes.fill_between(history.steps, low, high, color=color, alpha=0.2)
         axes.plot(history.steps, median, color=color, lw=2.2, label=name)
+    # What moved by rounding alone did not move.
+    axes.ticklabel_format(axis="y", useOffset=False)
+    low, high = axes.get_ylim()
+    if high - low < 1e-2:
+        axes.set_ylim((low + high) / 2 - 5e-3, (low + high) / 2 + 5e-3)
     axes.set_title("Weights over time: median, middle half, single examples")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure

@@ -83,8 +83,8 @@ def weights_overall(weights, harmful=None) -> Chart:
     return Chart(
         "All weights",
         svg(plots.weight_histogram(weights, harmful)),
-        f"The middle weight is {median:.2g}; a tenth of the examples is below "
-        f"{low:.2g}, a tenth above {high:.2g}.",
+        f"The middle weight is {median:.2g}; a tenth of the examples has "
+        f"{low:.2g} or less, a tenth {high:.2g} or more.",
     )
 
 
@@ -110,6 +110,7 @@ def weights_by_class(weights, classes, names: Sequence[str]) -> Chart:
     counts = np.bincount(classes[classes >= 0], minlength=len(names))
     largest = np.sort(np.argsort(-counts, kind="stable")[:CLASSES])[::-1]
     groups = [(weights[classes == k], names[k]) for k in largest if counts[k]]
+    left_out = np.count_nonzero(counts) - len(groups)
     figure, axes = _figure("weight", None)
     for place, (values, _) in enumerate(groups):
         low, first, median, third, high = np.quantile(
@@ -118,19 +119,25 @@ def weights_by_class(weights, classes, names: Sequence[str]) -> Chart:
         axes.plot([low, high], [place, place], color=plots.ALL, lw=1)
         axes.plot([first, third], [place, place], color=plots.GOOD, lw=7)
         axes.plot(median, place, "o", color="black", ms=4)
-    labels = [_short(name) for _, name in groups]
+    labels = _short([name for _, name in groups])
     axes.set_yticks(range(len(groups)), labels, parse_math=False)
     axes.set_xlim(left=min(0.0, float(np.min(weights))))
     figure.set_size_inches(SIZE[0], max(SIZE[1], 0.28 * len(groups) + 0.6))
-    medians = {name: float(np.median(values)) for values, name in groups}
-    least = min(medians, key=lambda name: medians[name])
-    most = max(medians, key=lambda name: medians[name])
-    return Chart(
-        "Weights by class",
-        svg(figure, resize=False),
-        f"Median, middle half and nine tenths. “{least}” counts least "
-        f"({medians[least]:.2g}), “{most}” most ({medians[most]:.2g}).",
+    caption = f"Median, middle half and nine tenths. {_extremes(groups)}"
+    if left_out:
+        caption += f" Left out: the {left_out} classes with fewest examples."
+    return Chart("Weights by class", svg(figure, resize=False), caption)
+
+
+def _extremes(groups):
+    """Which class counts least, and which most, in a sentence."""
+    medians = [(float(np.median(values)), name) for values, name in groups]
+    (low, least), (high, most) = (
+        choose(medians, key=lambda pair: pair[0]) for choose in (min, max)
     )
+    if f"{low:.2g}" == f"{high:.2g}":
+        return f"All of these classes count alike ({low:.2g})."
+    return f"“{least}” counts least ({low:.2g}), “{most}” most ({high:.2g})."
 
 
 def reliability(found: Calibration) -> Chart:
@@ -148,6 +155,7 @@ def reliability(found: Calibration) -> Chart:
         [b.accuracy for b in found.bins],
         s=20 + 160 * sizes / sizes.max(),
         color=plots.GOOD,
+        clip_on=False,
     )
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     return Chart(
@@ -201,6 +209,10 @@ def _figure(xlabel, ylabel):
     return figure, axes
 
 
-def _short(name):
-    name = plots.one_line(name)
-    return name if len(name) <= 18 else f"{name[:17]}…"
+def _short(names):
+    """Names that there is room for, without a middle if they are long.
+
+    That is what most often parts the names of an agency's departments.
+    """
+    names = [plots.one_line(name) for name in names]
+    return [n if len(n) <= 20 else f"{n[:9]}…{n[-10:]}" for n in names]

@@ -129,7 +129,9 @@ def report(
         }
 
     order = least_believed_first(quality, probabilities, given)
-    shown_count = min(gallery, count // 2)
+    # Where labels were given, it is these that can be wrong.
+    order = order[(given >= 0)[order] | (given < 0).all()]
+    shown_count = min(gallery, len(order) // 2)
     tested = _tested(model, test, test_probabilities, classes)
     baselines = {} if baselines is None else baselines
     _check_baselines(baselines)
@@ -146,6 +148,7 @@ def report(
         ),
         least=[card(i) for i in order[:shown_count]],
         most=[card(i) for i in order[::-1][:shown_count]],
+        any_given=bool((given >= 0).any()),
         confusion=confusion(given, predicted, names),
         calibration=tested and charts.reliability(calibration(*tested)),
         settings=_settings(model, settings),
@@ -274,9 +277,10 @@ def _learns(model):
 
 def _facts(quality, given, predicted, tested):
     """Numbers to begin with, each with what it counts."""
-    doubted = np.count_nonzero(quality < 0.5)
-    facts = [(f"{doubted:,}", "examples that are doubted")]
     known = given >= 0
+    what = "given labels" if known.any() else "examples"
+    doubted = np.count_nonzero(quality[known | ~known.any()] < 0.5)
+    facts = [(f"{doubted:,}", f"{what} that are doubted")]
     if known.any():
         wrong = known & (given != predicted)
         share = wrong.sum() / known.sum()

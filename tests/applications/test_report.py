@@ -23,6 +23,14 @@ def test_one_line_a_variant_averaged_over_seeds():
     assert two.split()[:4] == ["second", "85.0%", "±", "7.1%"]
 
 
+def test_columns_of_which_nothing_is_known_are_left_out():
+    _, _, header, _, line, _ = lines(
+        [{"variant": "first", "test_accuracy": 0.5, "auroc": None}]
+    )
+    assert header.split() == ["variant", "test", "acc."]
+    assert line.split() == ["first", "50.0%"]
+
+
 def test_cells():
     rows = [{"auroc": 0.8}, {"auroc": 0.9}, {"auroc": None}, {}]
     mean, deviation = np.mean([0.8, 0.9]), np.std([0.8, 0.9], ddof=1)
@@ -30,6 +38,37 @@ def test_cells():
     assert report._cell(rows, "auroc", "{:.3f}") == expected
     assert report._cell(rows[2:], "auroc", "{:.3f}") == "-"
     assert report._cell(rows[:1], "auroc", "{:.1%}") == "80.0%"
+
+
+def told(rows):
+    """The words of the only variant, and what is said below the table."""
+    found = lines(rows)
+    place = next(i for i, line in enumerate(found) if "learned" in line)
+    return found[place].split(), " ".join(" ".join(found[place + 1 :]).split())
+
+
+def test_folds_are_parts_of_one_test():
+    """As if what was held out were tested at once, whatever the folds."""
+    rows = [
+        {
+            "variant": "learned weights",
+            "seed": seed,
+            "fold": fold,
+            "test_accuracy": accuracy,
+            "tested": tested,
+        }
+        for seed, right in ((0, 20), (1, 10))
+        for fold, accuracy, tested in ((0, 1.0, 10), (1, (right - 10) / 30, 30))
+    ]
+    error = np.sqrt(0.5 * 0.5 / 40)
+    line, caption = told(rows[:2])
+    assert line[2:5] == ["50.0%", "±", f"{error:.1%}"]
+    assert caption == "±: standard error, of the labels held out."
+    assert "50.0% with learned" in report.findings(rows[:2])
+    line, caption = told(rows)
+    spread = np.std([0.5, 0.25], ddof=1)
+    assert line[2:5] == ["37.5%", "±", f"{spread:.1%}"]
+    assert caption == "±: standard deviation over seeds."
 
 
 def test_the_story_of_a_run():

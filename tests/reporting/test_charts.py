@@ -62,9 +62,35 @@ def test_the_class_that_counts_least():
     assert ">b<" not in chart.svg
 
 
+def test_weights_that_are_all_the_same():
+    chart = charts.weights_by_class(
+        np.full(4, 2.0), np.array([0, 0, 1, 1]), ["a", "b"]
+    )
+    assert "All of these classes count alike (2)." in chart.caption
+    overall = charts.weights_overall(np.array([0.0, 0.0, 0.0, 1.0]))
+    assert "a tenth of the examples has 0 or less" in overall.caption
+
+
+def test_long_names_keep_their_ends():
+    names = [f"Department of {what}" for what in ("finance", "forests")]
+    chart = charts.weights_by_class(np.ones(4), np.array([0, 0, 1, 1]), names)
+    assert "Departmen…of finance<" in chart.svg
+    assert "Departmen…of forests<" in chart.svg
+
+
+def test_rounding_is_no_movement():
+    still = history()
+    still.weights = [np.full(30, 0.1), np.full(30, 0.1) - 5e-8]
+    still.quantiles = [w[:5] for w in still.weights]
+    svg = charts.weights_over_time(still).svg
+    assert not re.search(r"1e\W\d", svg)
+    assert "0.100<" in svg
+
+
 def test_the_largest_of_many_classes():
     classes = np.concatenate([np.arange(40), np.arange(10, 34)])
     names = [f"class {k}" for k in range(40)]
     chart = charts.weights_by_class(np.ones(64), classes, names)
     shown = re.findall(r"class (\d+)<", chart.svg)
     assert sorted(map(int, shown)) == list(range(10, 34))
+    assert "Left out: the 16 classes with fewest examples." in chart.caption

@@ -115,7 +115,26 @@ def test_the_ends_of_the_order(training, tmp_path, given):
     ids = [*order[:2], *order[:-3:-1]]
     assert cards == [(f"{weights[i]:.2f}", str(i)) for i in ids]
     doubted = np.count_nonzero(quality < 0.5)
-    assert f"examples that are doubted {doubted}" in found.words
+    assert f"given labels that are doubted {doubted}" in found.words
+
+
+@pytest.mark.parametrize("labeled", [0, 12, 30])
+def test_given_labels_are_what_can_be_wrong(training, tmp_path, labeled):
+    _, (_, y), *_ = training
+    given = np.where(np.arange(30) < labeled, y, -1)
+    weights = np.linspace(2, 0, 30)  # the others are less believed
+    found = page(tmp_path, training, labels=given, weights=weights, gallery=8)
+    shown = [int(i) for i in re.findall(r"weight [\d.]+ id (\d+)", found.words)]
+    quality = weights / (weights + 1)
+    if labeled:
+        assert max(shown) < labeled
+        assert "The given labels of lowest quality" in found.words
+        assert f"labels that are doubted {sum(quality[:labeled] < 0.5)}" in (
+            found.words
+        )
+    else:
+        assert max(shown) == 29
+        assert "None had a label that could be wrong" in found.words
 
 
 @pytest.mark.parametrize("shown", ["texts", "images"])

@@ -1,6 +1,7 @@
 import pathlib
 import re
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,6 +118,20 @@ def test_paths_of_other_systems(folder):
     assert (data.labels >= 0).all()
 
 
+def test_blanks_around_paths(folder):
+    arguments = folder({"a.png": picture(), "b c.png": picture()}, ["a", "b"])
+    path = pathlib.Path(arguments["labels"])
+    table = pd.read_csv(path)
+    table["file"] = "  " + table["file"] + " "
+    table.loc[2] = [" d.png", "a", False]
+    table.to_csv(path, index=False)
+    # One with a blank in its name is itself.
+    picture().save(f"{arguments['folder']}/ d.png")
+    data = own_images(0, **arguments)
+    assert sorted(data.ids) == [" d.png", "a.png", "b c.png"]
+    assert data.labels[data.ids == " d.png"] == [0]
+
+
 def test_what_is_transparent_is_white(folder):
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     data = own_images(
@@ -201,3 +216,22 @@ def test_all_trusted(folder):
     arguments = folder({f"{k}.png": picture() for k in range(2)})
     with pytest.raises(ValueError, match="nothing whose weight"):
         own_images(0, **arguments)
+
+
+def test_the_finished_network_does_not_drop_out(folder, tmp_path):
+    """However it is called: `Resizing` says by default that it trains."""
+    data = own_images(0, **folder({f"{k}.png": picture() for k in range(4)}))
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input(data.x.shape[1:]),
+            *(layers.Flatten(), layers.Dropout(0.5), layers.Dense(2)),
+        ]
+    )
+    data.complete(network).save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    pixels = np.random.RandomState(0).randint(0, 256, (2, 30, 20, 3))
+    expected = loaded.predict(pixels, verbose=0)
+    np.testing.assert_allclose(loaded(pixels), expected, rtol=1e-5)
+    training = loaded(pixels, training=True)
+    assert not np.allclose(training, expected, rtol=1e-2)

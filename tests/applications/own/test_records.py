@@ -92,6 +92,7 @@ def test_rows_by_place_and_by_truth(tmp_path):
         ({" name ": list("abcd")}, {}, "each column once. Received: 'name'"),
         ({}, {"trusted": "checked"}, "somebody has checked"),
         ({}, {"trusted": "-", "trusted_share": 2.0}, "between 0 and 1"),
+        ({}, {"trusted": "-", "trusted_share": "20%"}, "Received: trusted"),
         ({}, {"trusted_share": 0.5}, "leave `trusted_share` out"),
         ({"name": list("aabc")}, {}, "unique values. Received: 'a'"),
         ({"trusted": ["maybe", "", "", ""]}, {}, "Received: 'maybe'"),
@@ -114,6 +115,8 @@ def test_tables_that_do_not_fit(tmp_path, changes, arguments, expected):
         (b"name;label;trusted\na;1,5;1\n", "separated by commas.* by ';'"),
         (b"name\tlabel\na\t1\n", "separated by commas"),
         (b"name,label,trusted\na,b,1,c\nd,e,0,f\n", "is no table"),
+        (b"name,label,trusted,label\na,b,1,c\n", "once. Received: 'label'"),
+        (b'name,label,trusted,"a\nb","a\nb"\na,b,1,c,d\n', "each column once"),
     ],
 )
 def test_files_that_are_no_tables(tmp_path, text, expected):
@@ -211,11 +214,25 @@ def test_a_column_without_a_name(tmp_path, cells, kept):
     assert columns == ["age", *(["Unnamed: 4"] if kept else [])]
 
 
-def test_json_lines(tmp_path):
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"label": "a"}\n')
-    with pytest.raises(ValueError, match="must be CSV, TSV or Parquet"):
+@pytest.mark.parametrize("lines", [True, False])
+def test_json(tmp_path, lines):
+    """What is said makes of it what can be read."""
+    path = tmp_path / ("a.jsonl" if lines else "a.json")
+    pd.DataFrame(TABLE).to_json(path, orient="records", lines=lines)
+    with pytest.raises(ValueError, match="must be CSV, TSV or Parq") as error:
         read(path)
+    said = re.search(r"`(pandas\..*)`", str(error.value))[1]
+    new = tmp_path / "new.csv"
+    eval(said, {"pandas": pd, "path": path, "new": new})
+    assert read(new).ids.tolist() == TABLE["name"]
+
+
+@pytest.mark.parametrize("order", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_text_of_a_spreadsheet(tmp_path, order):
+    text = pd.DataFrame(TABLE).to_csv(index=False, sep="\t")
+    mark = "" if order == "utf-16" else "\ufeff"
+    (tmp_path / "a.tsv").write_bytes((mark + text).encode(order))
+    assert read(tmp_path / "a.tsv").labels.tolist() == ["01", "ü, or", "01", ""]
 
 
 def test_a_file_in_the_home_folder(tmp_path, monkeypatch):

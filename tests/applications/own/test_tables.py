@@ -187,8 +187,68 @@ def test_dates_are_left_out(tmp_path, date):
     assert "day" in own_table(0, path, categories="day").shown
 
 
-def test_classes_that_differ_in_case_alone(tmp_path):
-    labels = ["yes", "no", "Yes", "no"] * (N // 4)
+@pytest.mark.parametrize(
+    ("labels", "alike"),
+    [(["yes", "no", "Yes", "no"], "Yes, yes"), (["0", "1", "1.0"], "1, 1.0")],
+)
+def test_classes_that_may_be_the_same(tmp_path, labels, alike):
+    labels = labels * (N // len(labels))
     data = own_table(0, write(tmp_path, label=labels))
-    assert "differ in case alone: Yes, yes." in in_words(data)
-    assert "in case" not in in_words(own_table(0, write(tmp_path)))
+    assert f"Classes that may be the same: {alike}." in in_words(data)
+    assert "may be the same" not in in_words(own_table(0, write(tmp_path)))
+
+
+def test_what_columns_are_taken_for(tmp_path):
+    data = own_table(0, write(tmp_path, kg=[f"{k} kg" for k in range(N)]))
+    assert (
+        "Columns that are numbers: age; categories (and how many): town (3), "
+        "kg (12)."
+    ) in in_words(data)
+
+
+def test_a_class_with_few_trusted_labels(tmp_path):
+    words = in_words(own_table(0, write(tmp_path)))
+    assert "too few to learn or to judge them by: no (3), yes (3)." in words
+
+
+def test_labels_that_were_drawn(tmp_path):
+    path = write(tmp_path)
+    assert "nobody has checked them" not in in_words(own_table(0, path))
+    drawn = own_table(0, path, trusted="", trusted_share=0.5, ignore="trusted")
+    assert "nobody has checked them" in in_words(drawn)
+
+
+@pytest.mark.parametrize("codes", [("7", "9"), ("seven", "nine")])
+def test_a_column_that_knows_the_labels(tmp_path, codes):
+    random = np.random.RandomState(0)
+    given = random.choice(["yes", "no", ""], 60)
+    known = np.where(given == "yes", codes[0], codes[1])
+    known[given == ""] = ""
+    other = np.where(random.rand(60) < 0.9, known, codes[1])
+    table = pd.DataFrame(
+        {
+            "label": given,
+            "trusted": (np.arange(60) < 30) & (given != ""),
+            "known": known,
+            "other": other,
+        }
+    )
+    table.to_csv(tmp_path / "a.csv", index=False)
+    words = in_words(own_table(0, str(tmp_path / "a.csv")))
+    assert "Every value of the column 'known' has one label" in words
+    assert "'other'" not in words
+
+
+@pytest.mark.parametrize("name", ["label", "trusted"])
+@pytest.mark.parametrize("setting", ["ignore", "categories"])
+def test_columns_that_are_no_inputs(tmp_path, setting, name):
+    with pytest.raises(ValueError, match=f"`{setting}` names .* no input"):
+        own_table(0, write(tmp_path), **{setting: name})
+
+
+@pytest.mark.parametrize("cells", [["45,678", "3,100"], ["3,1", "0,25", "4"]])
+def test_commas_that_may_be_anything(tmp_path, cells):
+    path = write(tmp_path, pay=cells * (N // len(cells)))
+    with pytest.raises(ValueError, match=r"'pay' .* thousands or decimals"):
+        own_table(0, path)
+    assert "pay" in own_table(0, path, categories="pay").shown

@@ -81,3 +81,39 @@ def test_a_column_that_is_not_there(path):
 def test_too_few_words(path, words):
     with pytest.raises(ValueError, match="`words` must be an integer of at"):
         own_texts(0, path, text="review", words=words)
+
+
+def test_rows_without_a_text_are_left_out(tmp_path):
+    table = {
+        "text": ["a b", " ", "c d", "", "e"],
+        "label": [*"xxyyx"],
+        "trusted": [1, 1, 1, 0, 0],
+    }
+    pd.DataFrame(table).to_csv(tmp_path / "a.csv", index=False)
+    data = own_texts(0, str(tmp_path / "a.csv"))
+    assert data.skipped == [("2", "no text"), ("4", "no text")]
+    assert data.shown == ["a b", "c d", "e"]
+    assert data.x.shape[0] == len(data.labels) == len(data.trusted) == 3
+
+
+@pytest.mark.parametrize(
+    ("texts", "known"),
+    [
+        (["好电影很棒", "坏电影", "好", "坏"], {"好", "坏", "电 影"}),
+        (["หนังดี", "หนังแย่", "ดี", "แย่"], {"ด ี"}),
+        (["良い映画", "悪い映画", "良い", "悪い"], {"良 い", "映 画"}),
+    ],
+)
+def test_words_without_spaces(tmp_path, texts, known):
+    table = {"text": texts, "label": [*"+-+-"], "trusted": [1, 1, 0, 0]}
+    pd.DataFrame(table).to_csv(tmp_path / "a.csv", index=False)
+    data = own_texts(0, str(tmp_path / "a.csv"))
+    network = keras.Sequential(
+        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
+    )
+    data.complete(network).save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    assert known <= set(loaded.layers[1].get_vocabulary())
+    found = loaded.predict(keras.ops.convert_to_tensor(texts), verbose=0)
+    expected = network.predict(data.x.toarray(), verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
