@@ -60,19 +60,3 @@ def of_this_replica(rows, size):
 def count() -> int:
     """How many replicas there are."""
     return tf.distribute.get_replica_context().num_replicas_in_sync
-
-
-def explained(error: tf.errors.OpError) -> tf.errors.OpError:
-    """An error of a step; where a worker was lost, with what to do.
-
-    TensorFlow has several messages for that, by what it noticed first.
-    """
-    if "Collective ops is aborted" not in error.message:
-        return error
-    return type(error)(
-        error.node_def,
-        error.op,
-        "A worker of the cluster has ended, or cannot be reached. Start all "
-        "workers anew; with `keras.callbacks.BackupAndRestore` they go on from "
-        f"the last epoch that was saved. TensorFlow says: {error.message}",
-    )

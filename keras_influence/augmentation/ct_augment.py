@@ -7,6 +7,7 @@ from keras_influence.augmentation import color, filters, geometry
 from keras_influence.augmentation.cutout import cutout
 from keras_influence.augmentation.image import (
     ImageAugmentation,
+    assert_scale,
     check_value_range,
     dequantize,
     quantize,
@@ -210,6 +211,7 @@ class CTAugment(ImageAugmentation):
 
     def _apply(self, images, chosen, values, places):
         """Applies the operations in turn; returns uint8 levels."""
+        images = assert_scale(images, self.value_range)
         levels = quantize(images, self.value_range)
         branches = [function for _, function in _OPERATIONS.values()]
         for i in range(self.depth):

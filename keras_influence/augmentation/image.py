@@ -64,6 +64,37 @@ def check_value_range(value_range) -> tuple:
     return tuple(value_range)
 
 
+def assert_scale(images: tf.Tensor, value_range: tuple) -> tf.Tensor:
+    """The images themselves, unless they are fractions where levels should be.
+
+    Gray levels from 0 to 1 would be two levels out of 256.
+
+    Args:
+        images: tensor of images.
+        value_range: pair of numbers, the values of black and white.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if all of a batch is at most 1, some of
+            it between 0 and 1, and white is far above.
+    """
+    images = ops.convert_to_tensor(images)
+    low, high = value_range
+    if images.dtype.is_integer or high - low < 16:
+        return images
+    fractions = ops.any((images > 0) & (images < 1))
+    check = tf.raw_ops.Assert(
+        condition=~(fractions & ops.all(images <= 1)),
+        data=[
+            f"Images must have values of `value_range`, {low} to {high}. "
+            "Received: a batch of numbers up to",
+            ops.max(images),
+            "with fractions. For images from 0 to 1 set value_range=(0, 1).",
+        ],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(images)
+
+
 def quantize(images: tf.Tensor, value_range: tuple) -> tf.Tensor:
     """Images as uint8 gray levels, rounded.
 

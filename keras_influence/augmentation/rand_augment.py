@@ -6,6 +6,7 @@ from keras_influence.augmentation import color, filters, geometry
 from keras_influence.augmentation.cutout import cutout, fill_values, square
 from keras_influence.augmentation.image import (
     ImageAugmentation,
+    assert_scale,
     check_value_range,
     dequantize,
     quantize,
@@ -95,6 +96,7 @@ class RandAugment(ImageAugmentation):
         fill = sum(self.value_range) / 2 if self.fill is None else self.fill
         fill = fill_values(fill, images)
         hole = ops.append(quantize(fill, self.value_range), 0)
+        images = assert_scale(images, self.value_range)
         pixels = _opaque(quantize(images, self.value_range))
         shape = (self.num_ops + 1, ops.shape(images)[0], 6)
         draws = tf.random.stateless_uniform(shape, seed)

@@ -148,7 +148,18 @@ def semi_supervised(
     endless = tf.data.experimental.assert_cardinality(
         tf.data.INFINITE_CARDINALITY
     )
-    return dataset.prefetch(tf.data.AUTOTUNE).apply(endless)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE).apply(endless)
+    # For `fit` to compare with the model's; `None` is not known.
+    setattr(dataset, "num_unlabeled", _count(unlabeled))  # noqa: B010
+    return dataset
+
+
+def _count(examples):
+    """How many examples there are, `None` where that is not known."""
+    if isinstance(examples, tf.data.Dataset):
+        count = int(examples.cardinality())
+        return count if count > 0 else None
+    return keras.tree.flatten(examples)[0].shape[0]
 
 
 def _unlabeled_size(batch_size, ratio):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_influence.data.checks import check_integer
 from keras_influence.data.examples import as_examples
 from keras_influence.data.sparse_rows import SparseRows, gather_examples
 
@@ -27,6 +28,7 @@ class Batches:
     """
 
     def __init__(self, name: str, data: Any, size: int):
+        check_integer("batch_size", size, 1)
         self.name = name
         self.size = size
         if isinstance(data, list):

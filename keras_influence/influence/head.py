@@ -104,13 +104,16 @@ def trace_outputs(network: keras.Model, inputs) -> tuple[int, bool]:
         The number of logits, and whether layers add losses by themselves.
 
     Raises:
-        ValueError: if the network has several outputs.
+        ValueError: if the network has several outputs, or they are
+            probabilities.
     """
     found = []
 
     def trace(inputs):
         output = network(inputs, training=True)
         _check_single(network, output)
+        if (kind := _uncast(output).op.type) in ("Softmax", "Sigmoid"):
+            _raise_no_logits(network, "its output", kind.lower())
         found.append((output.shape[-1], bool(added_losses(network))))
 
     _trace(trace, inputs)
@@ -227,17 +230,21 @@ def _traced_head(network, inputs):
             f"comes from {'another layer' if head is None else head.name!r}."
         )
     if head.activation is not keras.activations.linear:
-        raise ValueError(
-            "Argument `network` must map inputs to logits. Received: "
-            f"network={network.name!r}, whose last layer {head.name!r} ends in "
-            f"{head.activation.__name__!r}. Give it `activation=None` and "
-            "the loss `from_logits=True`."
-        )
+        last = f"its last layer {head.name!r}"
+        _raise_no_logits(network, last, head.activation.__name__)
     check_plain(head)
     calls = [call for call in calls if call[0] is head]
     outputs = [outputs for *_, outputs in calls]
     adds_losses = depend_on(added_losses(network), outputs)
     return Head(head, adds_losses), [inputs for _, inputs, _ in calls]
+
+
+def _raise_no_logits(network, what, activation):
+    raise ValueError(
+        "Argument `network` must map inputs to logits. Received: "
+        f"network={network.name!r}; {what} ends in {activation!r}. Give it "
+        "`activation=None` and the loss `from_logits=True`."
+    )
 
 
 def _check_single(network, output):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -51,17 +52,30 @@ def one_hot(labels: tf.Tensor, classes: int | None, dtype: Any) -> tf.Tensor:
     return ops.one_hot(labels, classes, dtype=dtype)
 
 
-def check_labels(outer: str | Callable, name: str, labels: Any) -> None:
+def check_labels(
+    outer: str | Callable, name: str, labels: np.ndarray, classes: int
+) -> None:
     """Raises a `ValueError` if the margin is of labels that are no classes.
 
     Args:
         outer: as of `resolve`.
         name: string, the argument that the labels are of.
         labels: array with a row for each example.
+        classes: integer, the number of logits.
     """
-    several = len(labels.shape) > 1 and labels.shape[-1] > 1
-    if outer == "margin" and several:
+    if outer != "margin":
+        return
+    if len(labels.shape) > 1 and labels.shape[-1] > 1:
         check_distributions(name, labels)
+        return
+    count = max(classes, 2)
+    wrong = labels[~np.isin(labels, np.arange(count))]
+    if len(wrong):
+        raise ValueError(
+            f"Argument `{name}` must have labels from 0 to {count - 1}, whole "
+            "numbers, for `outer='margin'`. Received: "
+            f"{np.unique(wrong)[:10]}"
+        )
 
 
 def resolve(outer: str | Callable, loss: Callable) -> Callable:

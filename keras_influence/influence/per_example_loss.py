@@ -1,3 +1,4 @@
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,25 @@ DISTRIBUTIONS = (
     "labels that are probabilities of classes, such as one-hot rows: none "
     "negative, with sum 1. Several classes at once are for "
     "`BinaryCrossentropy`, judged by the loss itself. Received:"
+)
+SHARES = (
+    "labels 0 and 1, or numbers between, as binary cross-entropy takes them. "
+    "Received:"
+)
+BINARY = (
+    keras.losses.BinaryCrossentropy,
+    keras.losses.BinaryFocalCrossentropy,
+)
+# What Keras documents as losses of probabilities, without `from_logits`.
+PROBABILITIES = tuple(
+    getattr(keras.losses, name)
+    for name in (
+        *("KLDivergence", "Poisson", "Dice", "Tversky"),
+        "CategoricalGeneralizedCrossEntropy",
+        *("kl_divergence", "poisson", "dice", "tversky"),
+        "categorical_generalized_cross_entropy",
+    )
+    if hasattr(keras.losses, name)
 )
 
 
@@ -60,10 +80,7 @@ class PerExampleLoss:
     def __call__(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Losses of shape `(n,)` from labels and logits `(n, units)`."""
         function = getattr(self.loss, "call", self.loss)
-        labels = _wide(labels)
-        if len(labels.shape) < len(logits.shape) and not self.takes_classes:
-            labels = ops.expand_dims(labels, -1)
-        losses = function(labels, logits)
+        losses = function(self._targets(_wide(labels), logits), logits)
         if len(losses.shape) == 0:
             raise ValueError(
                 "Argument `loss` must give a number for each example, since "
@@ -73,6 +90,32 @@ class PerExampleLoss:
         if len(losses.shape) == 1:
             return losses
         return ops.mean(ops.reshape(losses, (ops.shape(losses)[0], -1)), -1)
+
+    def _targets(self, labels, logits):
+        """Labels that a loss does not broadcast against the logits."""
+        if self.takes_classes:
+            if 1 < logits.shape[-1] == labels.shape[-1] and (
+                len(labels.shape) == len(logits.shape)
+            ):
+                raise ValueError(
+                    f"The loss {_name(self.loss)!r} takes one whole number a "
+                    "row, the class: take `CategoricalCrossentropy`, or make "
+                    "classes of one-hot rows by `np.argmax(y, -1)`. Received: "
+                    f"labels of shape {tuple(labels.shape)}"
+                )
+            return labels
+        if logits.shape[-1] == 1 and len(labels.shape) < len(logits.shape):
+            labels = ops.expand_dims(labels, -1)
+        shapes = tf.TensorShape(labels.shape), tf.TensorShape(logits.shape)
+        alike = shapes[0][1:].is_compatible_with(shapes[1][1:])
+        if not alike and _of_keras(self.loss):
+            raise ValueError(
+                f"The loss {_name(self.loss)!r} takes a number for each logit: "
+                "one-hot rows, where labels are classes. Received: labels of "
+                f"shape {tuple(labels.shape)} beside logits of shape "
+                f"{tuple(logits.shape)}"
+            )
+        return labels
 
     @property
     def takes_classes(self) -> bool:
@@ -86,13 +129,17 @@ class PerExampleLoss:
             return None
         return self.loss.get_config()["ignore_class"]
 
+    def counts(self, labels: tf.Tensor) -> tf.Tensor:
+        """Which examples are not ignored, a boolean tensor of shape `(n,)`."""
+        size = ops.shape(labels)[0]
+        counted = ops.reshape(_wide(labels) != self.ignored, (size, -1))
+        return ops.any(counted, -1)
+
     def count(self, labels: tf.Tensor) -> Any:
         """How many examples Keras' mean is over: those not ignored."""
-        size = ops.shape(labels)[0]
         if self.ignored is None:
-            return size
-        counted = ops.reshape(_wide(labels) != self.ignored, (size, -1))
-        return ops.sum(ops.cast(ops.any(counted, -1), "int32"))
+            return ops.shape(labels)[0]
+        return ops.sum(ops.cast(self.counts(labels), "int32"))
 
     def outside(self, labels: tf.Tensor | np.ndarray, classes: int) -> Any:
         """Which labels are none of the classes, a boolean tensor."""
@@ -114,6 +161,8 @@ class PerExampleLoss:
         """
         if isinstance(self.loss, keras.losses.CategoricalCrossentropy):
             check_distributions(name, labels)
+        if isinstance(self.loss, BINARY):
+            _check_shares(name, labels)
         if not self.takes_classes:
             return
         with tf.init_scope():  # The model may be built in a graph.
@@ -135,18 +184,29 @@ class PerExampleLoss:
         """
         if isinstance(self.loss, keras.losses.CategoricalCrossentropy):
             return _assert_distributions(labels)
+        if isinstance(self.loss, BINARY):
+            return _assert_shares(labels)
         if not self.takes_classes:
             return labels
+        wide = labels = _wide(labels)
+        if self.ignored is not None:
+            labels = ops.where(labels == self.ignored, 0, labels)
+        low, high = ops.min(labels), ops.max(labels)
+        inside = (low >= 0) & (high < classes)
+        if keras.backend.is_float_dtype(labels.dtype):
+            inside &= ops.all(labels == ops.round(labels))
+            wide = ops.cast(wide, "int32")
         # Not `tf.debugging.Assert`, whose branch is as dear as a small layer.
         check = tf.raw_ops.Assert(
-            condition=ops.logical_not(ops.any(self.outside(labels, classes))),
-            data=[f"Labels must be from 0 to {classes - 1}. Received:", labels],
+            condition=inside,
+            data=[
+                f"Labels must be from 0 to {classes - 1}, whole numbers. "
+                "Received: from",
+                *(low, "to", high),
+            ],
         )
-        labels = _wide(labels)
-        if keras.backend.is_float_dtype(labels.dtype):
-            labels = ops.cast(labels, "int32")
         with tf.control_dependencies([check]):
-            return tf.identity(labels)
+            return tf.identity(wide)
 
     @property
     def softmax(self) -> bool:
@@ -180,6 +240,28 @@ def check_distributions(name: str, labels: np.ndarray) -> None:
         )
 
 
+def _check_shares(name, labels):
+    """Raises a `ValueError` if labels are none of two classes."""
+    labels = np.asarray(labels, "float64")
+    wrong = labels[~((labels >= 0) & (labels <= 1))]
+    if wrong.size:
+        raise ValueError(
+            f"Argument `{name}` must have {SHARES} {np.unique(wrong)[:10]}"
+        )
+
+
+def _assert_shares(labels):
+    """The labels themselves, if all are of two classes."""
+    numbers = ops.cast(labels, "float32")
+    low, high = ops.min(numbers), ops.max(numbers)
+    check = tf.raw_ops.Assert(
+        condition=(low >= 0) & (high <= 1),
+        data=[f"A step must have {SHARES} from", low, "to", high],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(labels)
+
+
 def _assert_distributions(labels):
     """The rows themselves, if all are probabilities of classes."""
     rows = ops.cast(labels, "float32")
@@ -203,9 +285,9 @@ def _wide(labels: Any) -> Any:
 
 def expects_probabilities(loss) -> bool:
     """Whether a Keras loss is one of probabilities instead of logits."""
+    if loss in PROBABILITIES or type(loss) in PROBABILITIES:
+        return True
     if isinstance(loss, keras.losses.Loss):
-        if isinstance(loss, (keras.losses.KLDivergence, keras.losses.Poisson)):
-            return True
         return loss.get_config().get("from_logits") is False
     return loss in (
         keras.losses.sparse_categorical_crossentropy,
@@ -213,6 +295,14 @@ def expects_probabilities(loss) -> bool:
         keras.losses.categorical_focal_crossentropy,
         keras.losses.binary_crossentropy,
         keras.losses.binary_focal_crossentropy,
-        keras.losses.kl_divergence,
-        keras.losses.poisson,
     )
+
+
+def _of_keras(loss):
+    """Whether it is one of Keras' own, all of which broadcast."""
+    own = loss if inspect.isfunction(loss) else type(loss)
+    return own.__module__.startswith("keras.")
+
+
+def _name(loss):
+    return getattr(loss, "name", None) or loss.__name__

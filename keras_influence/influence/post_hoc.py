@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_influence.data.checks import check_integer
 from keras_influence.data.repeats import check_repeats
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.trained_model import TrainedModel
@@ -135,10 +136,7 @@ def top_k(
     Reference: Koh and Liang, "Understanding Black-box Predictions via
     Influence Functions", 2017.
     """
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(
-            f"Argument `k` must be an `int` >= 1. Received: k={k!r}"
-        )
+    check_integer("k", k, 1)
     trained = TrainedModel(model, train, loss, influence, batch_size, verbose)
     if isinstance(validation, tf.data.Dataset):
         check_repeats("validation", validation)
@@ -222,7 +220,7 @@ def group_influence(
         train: as of `influence_scores`.
         validation: as of `influence_scores`.
         groups: sequence of length `n`, the group of every training example in
-            the order of the data: numbers or strings.
+            the order of the data: numbers, strings or tuples.
         **arguments: keyword arguments of `influence_scores`.
 
     Returns:
@@ -243,18 +241,28 @@ def group_influence(
     Reference: Koh et al., "On the Accuracy of Influence Functions for
     Measuring Group Effects", 2019.
     """
+    listed = getattr(groups, "tolist", None)
+    names = listed() if listed else list(groups)
+    # Not a number is one group, though it does not equal itself.
+    names = [np.nan if isinstance(g, float) and g != g else g for g in names]
+    if not isinstance(train, tf.data.Dataset):
+        _check_groups(names, len(train[1]))
     scores = influence_scores(model, train, validation, **arguments)
-    groups = np.asarray(groups)
-    if groups.shape != scores.shape:
-        raise ValueError(
-            "Argument `groups` must have one group for each training example, "
-            f"shape {scores.shape}. Received: groups.shape={groups.shape}"
-        )
+    _check_groups(names, len(scores))
     # Not `np.unique`, which cannot sort names beside `None`.
-    totals = dict.fromkeys(groups.tolist(), 0.0)
-    for group, score in zip(groups.tolist(), scores.tolist(), strict=True):
+    totals = dict.fromkeys(names, 0.0)
+    for group, score in zip(names, scores.tolist(), strict=True):
         totals[group] += score
     return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+
+def _check_groups(names, count):
+    if len(names) != count or any(isinstance(name, list) for name in names):
+        raise ValueError(
+            "Argument `groups` must have one group for each training example, "
+            f"a number, a string or a tuple. Received: {len(names)} groups, as "
+            f"{names[:1]}, for {count} examples"
+        )
 
 
 def _smallest(scores, k):

@@ -107,7 +107,7 @@ class TrainedModel:
         check_label_form(name, batches.labels, self._labels)
         examples = self._read(batches)
         for y in examples.labels:
-            outers.check_labels(self.influence.outer, name, y)
+            outers.check_labels(self.influence.outer, name, y, self._classes)
         return examples
 
     def _read(self, batches):

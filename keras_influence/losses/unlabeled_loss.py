@@ -251,10 +251,13 @@ def class_probabilities(labels, like):
     in_range &= ops.cast(classes, labels.dtype) == labels
     message = (
         f"Labels must be classes from 0 to {like.shape[-1] - 1}, or -1 for "
-        "no label. Received: "
+        "no label. Received: from"
     )
     # Not `tf.debugging.Assert`, whose branch is as dear as a small layer.
-    tf.raw_ops.Assert(condition=ops.all(in_range), data=[message, labels])
+    tf.raw_ops.Assert(
+        condition=ops.all(in_range),
+        data=[message, ops.min(labels), "to", ops.max(labels)],
+    )
     classes = ops.where(in_range, classes, -1)
     return ops.one_hot(classes, like.shape[-1], dtype=like.dtype)
 

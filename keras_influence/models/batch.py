@@ -36,7 +36,8 @@ class Batch:
         """A batch from one element of `keras_influence.data.semi_supervised`.
 
         Raises:
-            ValueError: if the element has another structure.
+            ValueError: if the element has another structure, or its parts do
+                not have a row for each example.
         """
         others = []
         try:
@@ -56,6 +57,12 @@ class Batch:
             ) from error
         _check_absent(others)
         label = unlabeled.get("label")
+        index = _column(index)
+        if sample_weight is not None:
+            sample_weight = _column(sample_weight)
+        _check_rows(x, {"y": y, "sample_weight": sample_weight})
+        _check_rows(index, {**views, "label": label})
+        _check_ids(index)
         return cls(x, y, sample_weight, views, index, label)
 
     @property
@@ -94,6 +101,39 @@ class Batch:
         labeled, views = self.split(rows)
         unlabeled = ops.stack(list(views.values()), axis=1)
         return ops.expand_dims(labeled, 1), unlabeled
+
+
+def _column(part):
+    """Numbers of shape `(n, 1)` as `(n,)`."""
+    return part[:, 0] if part.shape[1:] == (1,) else part
+
+
+def _check_rows(like, parts):
+    """Raises unless parts have as many rows as these, where that is known."""
+    count = keras.tree.flatten(like)[0].shape[0]
+    for name, part in parts.items():
+        for leaf in keras.tree.flatten(part):
+            if leaf is None or None in (count, leaf.shape[0]):
+                continue
+            if leaf.shape[0] != count:
+                raise ValueError(
+                    f"A batch must have a row of {name!r} for each of its "
+                    f"{count} examples. Received: shape {tuple(leaf.shape)}"
+                )
+
+
+def _check_ids(index):
+    dtype = keras.backend.standardize_dtype(index.dtype)
+    if len(index.shape) != 1 or dtype not in ("int32", "int64"):
+        raise ValueError(
+            "A batch must have ids 'index' of shape (n,) and type int32 or "
+            f"int64. Received: shape {tuple(index.shape)}, type {dtype}"
+        )
+    if index.shape[0] == 0:
+        raise ValueError(
+            "A batch must have at least one unlabelled example. Received: an "
+            "empty 'index'"
+        )
 
 
 def _check_absent(others):

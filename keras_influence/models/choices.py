@@ -94,6 +94,7 @@ def head(
         _, adds_losses = trace_outputs(network, inputs)
     if schedule.learns:
         warn_of_added_losses(influence, adds_losses)
+        check_moves(influence, head)
     if head.classes < 2:
         raise ValueError(
             "Argument `network` must have a logit for each of two classes or "
@@ -102,6 +103,17 @@ def head(
             f"{head.layer.name!r} with {head.classes} logit"
         )
     return head
+
+
+def check_moves(influence: Influence | Unrolled, head: Head) -> None:
+    """Raises where the influence is through a last layer that never moves."""
+    if influence.parameters == "last_layer" and not head.layer.trainable:
+        raise ValueError(
+            "The weights are judged through the last layer, which must be "
+            "trainable. Received: layer "
+            f"{head.layer.name!r} with trainable=False. Set it to True, or "
+            "take an `influence` with `parameters='all'`"
+        )
 
 
 def weighting(
@@ -308,6 +320,7 @@ def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
                 f"Argument `{name}` of `fit()` is not taken: {remedy}. "
                 f"Received: {name} of type {type(given).__name__}"
             )
+    _check_count(model.weighting.num_examples, x)
     endless = isinstance(x, tf.data.Dataset) and (
         x.cardinality() == tf.data.INFINITE_CARDINALITY
     )
@@ -317,6 +330,22 @@ def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
             "no end, and neither would the first epoch. Received: "
             "steps_per_epoch=None"
         )
+
+
+def _check_count(expected, data):
+    """Compares `num_unlabeled` with what `semi_supervised` counted."""
+    count = getattr(data, "num_unlabeled", None)
+    if expected is None or count is None or count == expected:
+        return
+    message = (
+        "Argument `num_unlabeled` must be the number of unlabelled examples. "
+        f"Received: num_unlabeled={expected}, data with {count} of them"
+    )
+    if count > expected:
+        raise ValueError(message)
+    warnings.warn(
+        f"{message}. The weights of the others stay as they are.", stacklevel=4
+    )
 
 
 _REFUSED = {

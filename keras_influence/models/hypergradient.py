@@ -150,7 +150,17 @@ def _flat(draws):
 
 
 def stored_step(scope: VariablesScope, step: Step) -> dict:
-    """What a `RingBuffer` keeps of a step of a `VariablesScope`."""
+    """What a `RingBuffer` keeps of a step of a `VariablesScope`.
+
+    Raises:
+        ValueError: if the size of the batch is not known beforehand.
+    """
+    if step.batch.index.shape[0] is None:
+        raise ValueError(
+            "`Unrolled` looks back at past batches, which must all be of one "
+            "size, known beforehand (`drop_remainder=True`). Received: a batch "
+            f"of unlabelled examples of shape {tuple(step.batch.index.shape)}"
+        )
     batch = {k: v for k, v in vars(step.batch).items() if v is not None}
     before = step.forward_pass.before
     return {

@@ -33,17 +33,20 @@ class RingBuffer(keras.layers.Layer):
         """Makes room for nests of tensors like this one, once.
 
         Raises:
-            ValueError: if a shape is not known, or not that of before.
+            ValueError: if a shape is not that of before.
         """
         tensors = keras.tree.flatten(nest)
-        shapes = [tuple(tensor.shape) for tensor in tensors]
-        if any(None in shape for shape in shapes) or not self.fits(nest):
+        kept = [tf.TensorShape(slot.shape[1:]) for slot in self.slots]
+        alike = (
+            tf.TensorShape(tensor.shape).is_compatible_with(shape)
+            for tensor, shape in zip(tensors, kept, strict=bool(kept))
+        )
+        if not all(alike):
             raise ValueError(
-                f"`{self.name}` keeps tensors of one shape: batches that "
-                "`Unrolled` looks back at must all be of one size, known "
-                "beforehand (`drop_remainder=True`). "
-                f"Received: tensors of shapes {shapes}, beside "
-                f"{[tuple(slot.shape[1:]) for slot in self.slots]}"
+                f"`{self.name}` keeps tensors of the same shapes: batches must "
+                "all be of one size (`drop_remainder=True`). Received: "
+                f"{[tuple(t.shape) for t in tensors]} after "
+                f"{[tuple(shape) for shape in kept]}"
             )
         if not self.slots:
             self.slots = [

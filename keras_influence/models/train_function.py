@@ -11,7 +11,7 @@ from keras_influence.keras_private import (
     step_on_data,
     steps_on_iterator,
 )
-from keras_influence.replicas import explained
+from keras_influence.models.step_errors import explained
 
 if TYPE_CHECKING:
     from keras_influence.models.influence_trainer import InfluenceTrainer
@@ -56,7 +56,8 @@ class TrainFunction:
         Raises:
             FloatingPointError: if the model is to raise where numbers are not
                 finite, and some were not.
-            tf.errors.OpError: if another worker of the cluster was lost.
+            tf.errors.OpError: if ids or labels are out of range, or another
+                worker of the cluster was lost.
         """
         try:
             logs = self._run(iterator)

@@ -61,13 +61,9 @@ def training_loss(
         step: integer scalar tensor, the training step.
     """
     labeled_logits, views = batch.split(logits)
-    labeled_factors = unlabeled_loss.labeled_weights(
-        batch.y, labeled_logits, step
+    labeled_factors = _labeled_factors(
+        unlabeled_loss, batch.y, labeled_logits, step, loss
     )
-    if loss.ignored is not None:
-        size = ops.cast(ops.shape(batch.y)[0], logits.dtype)
-        counted = ops.cast(loss.count(batch.y), logits.dtype)
-        labeled_factors *= ops.divide_no_nan(size, counted)
     if batch.sample_weight is not None:
         labeled_factors *= ops.cast(batch.sample_weight, logits.dtype)
     labeled_losses = loss(batch.y, labeled_logits)
@@ -101,3 +97,14 @@ def training_loss(
         parts=[labeled_losses, unlabeled_losses],
         factors=(labeled_factors, factors),
     )
+
+
+def _labeled_factors(unlabeled_loss, y, logits, step, loss):
+    """The factors of the labelled losses; ignored ones are left out."""
+    if loss.ignored is None:
+        return unlabeled_loss.labeled_weights(y, logits, step)
+    counted = loss.counts(y)
+    some_class = ops.where(y == loss.ignored, ops.zeros_like(y), y)
+    factors = unlabeled_loss.labeled_weights(some_class, logits, step)
+    kept = ops.where(counted, factors, 0.0)
+    return kept * ops.divide_no_nan(ops.sum(factors), ops.sum(kept))

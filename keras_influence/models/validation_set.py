@@ -97,7 +97,7 @@ def check_judges(
         outer: what it judges by, as of `Influence`.
     """
     if data is not None and head is not None:
-        outers.check_labels(outer, "validation_set", data.labels)
+        outers.check_labels(outer, "validation_set", data.labels, head.classes)
         loss.check_labels("validation_set", data.labels, head.classes)
 
 

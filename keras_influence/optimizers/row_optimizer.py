@@ -82,9 +82,20 @@ class RowOptimizer(keras.optimizers.Optimizer):
         self._bounds = bounds
 
     def build(self, variables):
-        """Creates one slot variable per slot name and variable."""
+        """Creates one slot variable per slot name and variable.
+
+        Raises:
+            ValueError: if it was built for other variables.
+        """
         if self.built:
+            if {id(v) for v in variables} - {id(v) for v in self._known}:
+                raise ValueError(
+                    f"The `{type(self).__name__}` keeps what it learned of "
+                    "another model: every model needs a weight optimizer of "
+                    f"its own. Received: {self!r}"
+                )
             return
+        self._known = list(variables)
         super().build(variables)
         self._slots = self.add_optimizer_variables(variables, self.slot_names)
 

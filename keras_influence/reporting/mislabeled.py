@@ -1,5 +1,7 @@
 """Which labels of a data set do harm."""
 
+import contextlib
+import random
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ import tensorflow as tf
 from keras_influence.data.examples import as_examples
 from keras_influence.data.semi_supervised import semi_supervised
 from keras_influence.influence.influence import Influence
+from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.post_hoc import influence_scores
 from keras_influence.influence.trained_model import loss_of
 from keras_influence.layers.clone import untrained_clone
@@ -18,6 +21,12 @@ from keras_influence.models.influence_model import InfluenceModel
 from keras_influence.reporting.predictions import (
     least_believed_first,
     probabilities_of,
+)
+
+# Losses of rows with a number for every class.
+ROWS = (
+    keras.losses.CategoricalCrossentropy,
+    keras.losses.CategoricalFocalCrossentropy,
 )
 
 
@@ -82,7 +91,8 @@ def find_mislabeled(
         batch_size: integer, trusted examples a step. Defaults to `32`.
         unlabeled_ratio: number, other examples for each of those. Defaults to
             `2`.
-        seed: integer, seed of the training anew. Defaults to `0`.
+        seed: integer, seed of the training anew, set for TensorFlow as
+            `keras.utils.set_random_seed` does. Defaults to `0`.
         verbose: as for `keras.Model.fit`. Defaults to `"auto"`.
 
     Returns:
@@ -106,15 +116,21 @@ def find_mislabeled(
     if not isinstance(trusted, tf.data.Dataset):
         trusted = _classes("trusted", trusted)
     loss = loss_of(network, loss)
-    keras.utils.set_random_seed(seed)
-    model = InfluenceModel(untrained_clone(network), len(y))
-    model.compile(
-        optimizer=optimizer or keras.optimizers.Adam(0.001),
-        loss=loss,
-        unlabeled_loss=GivenLabels(),
-        validation_set=trusted,
-        metrics=["accuracy"],
-    )
+    if isinstance(PerExampleLoss(loss).loss, ROWS):
+        raise ValueError(
+            "Argument `loss` must be one of integer labels, which `train` and "
+            "`trusted` have, as SparseCategoricalCrossentropy(from_logits="
+            f"True). Received: loss={loss!r}"
+        )
+    with _seeded(seed):
+        model = InfluenceModel(untrained_clone(network), len(y))
+        model.compile(
+            optimizer=optimizer or keras.optimizers.Adam(0.001),
+            loss=loss,
+            unlabeled_loss=GivenLabels(),
+            validation_set=trusted,
+            metrics=["accuracy"],
+        )
     # After all else that could be refused: it can take long.
     scores = influence_scores(
         network, train, trusted, loss=loss, influence=influence
@@ -135,6 +151,18 @@ def find_mislabeled(
     return Mislabeled(
         order, scores, model.example_weights, quality, model, history
     )
+
+
+@contextlib.contextmanager
+def _seeded(seed):
+    """Seeds everything, and lets Python and NumPy go on as before."""
+    before = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def _classes(name, data):

@@ -56,8 +56,8 @@ def report(
         path: path of the file. Folders are created.
         examples: the unlabelled examples as the network takes them: an array,
             a nest of arrays, or a sparse matrix.
-        labels: int array of shape `(n,)`, the labels that they came with; -1
-            for none. Defaults to `None`: none had one.
+        labels: whole numbers of shape `(n,)` or `(n, 1)`, the labels that they
+            came with; -1 for none. Defaults to `None`: none had one.
         ids: sequence of length `n`, what your data calls the examples.
             Defaults to `None`: their places.
         class_names: sequence of strings. Defaults to `None`: numbers.
@@ -107,7 +107,7 @@ def report(
     weights = _weights(model, weights, count)
     if quality is None:
         quality = weights / (weights + max(weights.max(), 1e-12) / 2)
-    given = np.full(count, -1) if labels is None else np.asarray(labels)
+    given = np.full(count, -1) if labels is None else _integers(labels)
     names = _names(class_names, classes)
     _check(count, classes, labels=given, ids=ids, shown=shown, harmful=harmful)
     predicted = probabilities.argmax(1)
@@ -170,6 +170,16 @@ def _weights(model, weights, count):
     return np.asarray(weights, "float64")
 
 
+def _integers(labels):
+    """Labels of shape `(n,)`, where they are whole numbers of any type."""
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind == "f" and (labels == np.round(labels)).all():
+        return labels.astype("int64")
+    return labels
+
+
 def _names(class_names, classes):
     if class_names is None:
         return [str(k) for k in range(classes)]
@@ -214,7 +224,7 @@ def _tested(model, test, probabilities, classes):
             f"Argument `test` must be a tuple (x, y). Received: {type(test)}"
         )
     x, y = test
-    y = np.asarray(y)
+    y = _integers(y)
     _check_classes("test", y, classes)
     name = "test_probabilities"
     if probabilities is None:

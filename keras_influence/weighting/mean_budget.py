@@ -38,7 +38,9 @@ class MeanBudget(Weighting):
     def __init__(self, weighting: Weighting, mean_weight: float, **kwargs):
         super().__init__(weighting.num_examples, **kwargs)
         highest = getattr(weighting, "max_weight", None) or float("inf")
-        if not 0 < mean_weight < float("inf") or mean_weight > highest:
+        number = isinstance(mean_weight, (int, float, np.number))
+        finite = number and 0 < mean_weight < float("inf")
+        if not finite or mean_weight > highest:
             raise ValueError(
                 "Argument `mean_weight` must be a positive number, at most "
                 f"max_weight={highest}, or None. Received: "

@@ -1,3 +1,4 @@
+import weakref
 from typing import Any
 
 import keras
@@ -15,6 +16,8 @@ from keras_influence.weighting.weighting import Weighting
 
 # How far below 0 the sigmoid goes before it is cut, as in L0 regularization.
 STRETCH = 0.1
+# The weight networks of models that were built.
+_TAKEN: weakref.WeakSet = weakref.WeakSet()
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -136,9 +139,17 @@ class PredictedWeights(Weighting):
 
     def build(self, input_shape: tuple) -> None:
         """Builds the weight network on signals of this many features."""
-        width = self.weight_network.width(input_shape[-1])
-        if not self.weight_network.built:
-            self.weight_network.build((None, width))
+        network = self.weight_network
+        if not self.built and network in _TAKEN:
+            raise ValueError(
+                "Argument `weight_network` must be one that no other model "
+                "has: what it learned there would be where the weights start. "
+                "Make another; `WeightNetwork(network=old.network)` goes on "
+                f"from what an old one learned. Received: {network!r}"
+            )
+        _TAKEN.add(network)
+        if not network.built:
+            network.build((None, network.width(input_shape[-1])))
         self.built = True
 
     def start(self, initial_weight: float) -> None:

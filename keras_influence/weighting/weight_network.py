@@ -107,6 +107,11 @@ class WeightNetwork(keras.layers.Layer):
     def call(self, signals: tf.Tensor) -> tf.Tensor:
         """`f(signals; φ)`, a tensor of shape `(n,)`."""
         outputs = self.network(ops.cast(signals, self.network.compute_dtype))
+        if outputs.shape[1:] not in ((), (1,)):
+            raise ValueError(
+                "Argument `network` of `WeightNetwork` must give one number an "
+                f"example, shape (n, 1). Received: shape {tuple(outputs.shape)}"
+            )
         return ops.cast(ops.reshape(outputs, (-1,)), "float32")
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -161,13 +161,14 @@ class Weighting(keras.layers.Layer):
         last = self.num_examples - 1
         # Unchecked, a GPU reads zeros there without a word. Not
         # `tf.debugging.Assert`, whose branch is as dear as a small layer.
+        low, high = tf.reduce_min(index), tf.reduce_max(index)
         check = tf.raw_ops.Assert(
-            condition=tf.reduce_all((index >= 0) & (index <= last)),
+            condition=(low >= 0) & (high <= last),
             data=[
                 "Ids of unlabelled examples must be from 0 to num_unlabeled - "
                 f"1 = {last}: make the model with `num_unlabeled` as large as "
-                "the data. Received: index=",
-                index,
+                "the data. Received: ids from",
+                *(low, "to", high),
             ],
         )
         with tf.control_dependencies([check]):

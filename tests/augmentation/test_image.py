@@ -165,11 +165,12 @@ def test_every_argument_is_saved(layer, tmp_path):
 
 
 def test_trains_inside_a_model(make):
+    layers = keras.layers
     model = keras.Sequential(
-        [make(), keras.layers.Flatten(), keras.layers.Dense(2)]
+        [make(), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(2)]
     )
     model.compile("sgd", "mse")
-    images = IMAGES.astype("float32") / 255
+    images = IMAGES.astype("float32")
     history = model.fit(images, np.zeros((40, 2)), batch_size=16, verbose=0)
     assert np.isfinite(history.history["loss"][0])
 
@@ -182,6 +183,18 @@ def test_an_image_without_a_batch_is_refused(make):
 def test_a_seed_is_two_integers(make):
     with pytest.raises(ValueError, match=r"seed of shape \(3,\)"):
         make()(IMAGES, seed=(1, 2, 3))
+
+
+@pytest.mark.parametrize("low", [0, -1])
+@pytest.mark.parametrize("name", ["rand", "ct"])
+def test_fractions_are_no_gray_levels(name, low):
+    images = (low + IMAGES / 255 * (1 - low)).astype("float32")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`value_range`"):
+        LAYERS[name]()(images)
+    LAYERS[name](value_range=(low, 1))(images)
+    # What is dark, or has no fractions, may well be gray levels.
+    LAYERS[name]()(1.5 * np.maximum(images, 0))
+    LAYERS[name]()(np.round(np.maximum(images, 0)))
 
 
 def test_integers_are_gray_levels():

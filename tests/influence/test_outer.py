@@ -87,3 +87,18 @@ def test_margin_has_gradient_where_the_loss_has_none():
         for choice in ("loss", "margin")
     )
     assert by_loss < 1e-4 < 1 < by_margin
+
+
+@pytest.mark.parametrize(
+    ("classes", "right", "wrong"),
+    [(1, [0, 1], [-1, 1]), (1, [0.0, 1.0], [0, 3]), (3, [0, 2], [1, 3])],
+)
+def test_margins_are_of_classes(classes, right, wrong):
+    check_labels = outer.check_labels
+    check_labels("margin", "labels", np.array(right), classes)
+    check_labels("margin", "labels", np.array(right)[:, None], classes)
+    check_labels("loss", "labels", np.array(wrong), classes)
+    for shape in (-1,), (-1, 1):
+        labels = np.reshape(wrong, shape)
+        with pytest.raises(ValueError, match="`labels` must have labels from"):
+            check_labels("margin", "labels", labels, classes)

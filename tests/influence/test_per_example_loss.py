@@ -191,3 +191,69 @@ def test_several_losses(nest):
 def test_a_serialised_loss():
     config = keras.losses.serialize(SPARSE(from_logits=True))
     assert PerExampleLoss(config)(CLASSES, LOGITS).shape == (4,)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *("mse", "mae", "huber", "hinge", "squared_hinge", "log_cosh"),
+        *("categorical_hinge", "cosine_similarity"),
+        keras.losses.MeanSquaredError(),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+    ],
+    ids=lambda loss: getattr(loss, "name", loss),
+)
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 2)])
+def test_labels_that_would_be_broadcast(loss, shape):
+    labels = np.ones(shape, "float32")
+    with pytest.raises(ValueError, match="takes a number for each logit"):
+        PerExampleLoss(loss)(labels, LOGITS)
+    assert PerExampleLoss(loss)(ONE_HOT, LOGITS).shape == (4,)
+
+
+def test_what_a_loss_of_ones_own_does_with_labels_is_its_own():
+    def loss(labels, logits):
+        return keras.losses.sparse_categorical_crossentropy(
+            labels, logits, from_logits=True
+        )
+
+    expected = SPARSE(from_logits=True, reduction=None)(CLASSES, LOGITS)
+    np.testing.assert_allclose(PerExampleLoss(loss)(CLASSES, LOGITS), expected)
+
+
+def test_one_hot_rows_are_no_classes():
+    with pytest.raises(ValueError, match="take `CategoricalCrossentropy`"):
+        PerExampleLoss(SPARSE(from_logits=True))(ONE_HOT, LOGITS)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2, 255, np.nan])
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 3)])
+@pytest.mark.parametrize("kind", [BINARY, keras.losses.BinaryFocalCrossentropy])
+def test_labels_of_two_classes(kind, shape, wrong):
+    loss, labels = PerExampleLoss(kind(from_logits=True)), np.zeros(shape)
+    labels.ravel()[::2] = 1
+    labels.ravel()[1] = 0.3
+    loss.check_labels("labels", labels, shape[-1])
+    np.testing.assert_array_equal(loss.assert_in_range(labels, 1), labels)
+    labels.ravel()[-1] = wrong
+    with pytest.raises(ValueError, match="`labels` must have labels 0 and 1"):
+        loss.check_labels("labels", labels, shape[-1])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="labels 0 and 1"):
+        loss.assert_in_range(tf.constant(labels), 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["Dice", "Tversky", "CategoricalGeneralizedCrossEntropy"]
+)
+def test_losses_of_probabilities_that_do_not_say_so(name):
+    loss = getattr(keras.losses, name, None)
+    if loss is None:
+        pytest.skip("Keras is older.")
+    with pytest.raises(ValueError, match="expects probabilities"):
+        PerExampleLoss(loss())
+
+
+def test_the_label_that_is_wrong_is_said():
+    labels = tf.constant([0] * 500 + [7])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[7\]"):
+        PerExampleLoss(SPARSE(from_logits=True)).assert_in_range(labels, 3)

@@ -394,3 +394,50 @@ def test_groups_without_a_name():
     groups = np.array(["a", None] * 5 + ["a"], object)
     found = ki.group_influence(network(), TRAIN, VALIDATION, groups, loss=LOSS)
     assert found.keys() == {"a", None}
+
+
+def test_groups_of_any_kind():
+    for groups in (
+        [1.0, 2.0, np.nan] * 3 + [np.nan, 1.0],
+        np.array([1.0, 2.0, np.nan] * 3 + [np.nan, 1.0]),
+        [("a", 1), ("b", 2), ("a", 2)] * 3 + [("a", 2), ("a", 1)],
+    ):
+        found = ki.group_influence(
+            network(), TRAIN, VALIDATION, groups, **arguments_of()
+        )
+        assert len(found) == 3
+    with pytest.raises(ValueError, match="`groups`"):
+        ki.group_influence(
+            network(), TRAIN, VALIDATION, np.ones((11, 2)), **arguments_of()
+        )
+
+
+@pytest.mark.parametrize("batch_size", [0, -3, 8.0, None, True])
+@pytest.mark.parametrize("rank", [ki.influence_scores, ki.top_k])
+def test_a_size_of_batches_that_is_none(rank, batch_size):
+    arguments = {**arguments_of(), "batch_size": batch_size}
+    with pytest.raises(ValueError, match="`batch_size` must be an integer"):
+        rank(network(), TRAIN, VALIDATION, **arguments)
+
+
+def test_numbers_of_numpy():
+    arguments = {**arguments_of(), "batch_size": np.int64(3)}
+    found = ki.top_k(network(), TRAIN, VALIDATION, np.int64(2), **arguments)
+    assert found.helpful.ids.shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [keras.layers.Dense(3, "softmax")],
+        [keras.layers.Dense(3), keras.layers.Softmax()],
+        [keras.layers.Dense(3), keras.layers.Activation("sigmoid")],
+    ],
+)
+def test_probabilities_in_place_of_logits(last):
+    model = keras.Sequential([keras.Input((4,)), *last])
+    with pytest.raises(ValueError, match="must map inputs to logits"):
+        ki.influence_scores(
+            *(model, TRAIN, VALIDATION),
+            **arguments_of(parameters="all", curvature="gauss_newton"),
+        )

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -23,9 +25,23 @@ def test_ids_outside_the_weights(run_eagerly, num_unlabeled):
     model = compiled(
         linear_network(), num_unlabeled=num_unlabeled, run_eagerly=run_eagerly
     )
-    message = f"num_unlabeled - 1 = {num_unlabeled - 1}: make the model"
-    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+    with pytest.raises(ValueError, match=f"data with {UNLABELED} of them"):
         fit(model, 5)
+    # Data of which nothing is counted before.
+    uncounted = data().map(lambda batch: batch)
+    message = f"num_unlabeled - 1 = {num_unlabeled - 1}: make the model"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message) as error:
+        fit(model, 5, uncounted)
+    # The ids that are wrong, before all that TensorFlow says.
+    first = str(error.value).partition("\n")[0]
+    assert re.search(r"Received: ids from \d+ to (\d+)$", first)
+    assert int(first.split()[-1]) >= num_unlabeled
+
+
+def test_more_weights_than_examples():
+    model = compiled(linear_network(), num_unlabeled=2 * UNLABELED)
+    with pytest.warns(UserWarning, match=f"data with {UNLABELED} of them"):
+        fit(model, 1)
 
 
 def test_negative_ids():

@@ -130,3 +130,46 @@ def test_ragged_inputs():
     batch = Batch(ragged, [0, 1], None, {"weak": ragged}, [0, 1], None)
     with pytest.raises(ValueError, match="`to_tensor"):
         batch.inputs()
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("label", np.array([1]), "'label' for each of its 3"),
+        ("index", np.array([0, 1]), "'weak' for each of its 2"),
+        ("index", np.array([0.0, 1.0, 2.0]), "type int32 or int64"),
+        ("index", np.array([0, 1, 2], "uint8"), "type int32 or int64"),
+        ("index", np.zeros((3, 2), int), r"of shape \(n,\)"),
+    ],
+)
+def test_unlabelled_parts_that_do_not_fit(part, value, message):
+    with pytest.raises(ValueError, match=message):
+        Batch.from_data(element(**{part: value}))
+
+
+def test_no_unlabelled_examples():
+    data = element(index=np.zeros(0, int))
+    views = data["unlabeled"]["views"]
+    for name, view in views.items():
+        views[name] = {k: v[:0] for k, v in view.items()}
+    with pytest.raises(ValueError, match="at least one unlabelled example"):
+        Batch.from_data(data)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_labelled_parts_that_do_not_fit(place):
+    data = element()
+    parts = [np.array([0, 1]), np.array([1.0, 0.0])]
+    parts[place] = parts[place][:1]
+    data["labeled"] = (data["labeled"][0], *parts)
+    name = ("'y'", "'sample_weight'")[place]
+    with pytest.raises(ValueError, match=f"{name} for each of its 2"):
+        Batch.from_data(data)
+
+
+def test_numbers_in_a_column():
+    data = element(index=np.array([[7], [5], [7]]))
+    data["labeled"] = (*data["labeled"], np.array([[1.0], [0.5]]))
+    batch = Batch.from_data(data)
+    np.testing.assert_array_equal(batch.index, [7, 5, 7])
+    np.testing.assert_array_equal(batch.sample_weight, [1, 0.5])

@@ -304,3 +304,49 @@ def test_default_scores_are_as_good_as_exact_ones(classes, confidence):
         i.scores(inner, outer)[0][0] for i in (choices.influence(None), exact)
     )
     assert np.corrcoef(found, expected)[0, 1] > 0.9999
+
+
+def test_a_frozen_last_layer():
+    built = quiet_network()
+    built.layers[-1].trainable = False
+    with pytest.raises(ValueError, match="'head' with trainable=False"):
+        compiled(built)
+    influence = ki.Influence("all", curvature="gauss_newton")
+    model = compiled(built, influence=influence)
+    assert fit(model, 2)["updates_skipped"] == 0
+    fit(compiled(built, inner_steps=None), 1)
+
+
+def test_what_was_learned_stays_with_its_model():
+    network = ki.WeightNetwork()
+    first = compiled(quiet_network(), weight_network=network)
+    fit(first, 3)
+    with pytest.raises(ValueError, match="that no other model has"):
+        compiled(quiet_network(), weight_network=network)
+    # On purpose.
+    again = ki.WeightNetwork(network=network.network)
+    compiled(quiet_network(), weight_network=again)
+    optimizer = first.weight_optimizer
+    with pytest.raises(ValueError, match="a weight optimizer of its own"):
+        compiled(quiet_network(), weight_optimizer=optimizer)
+    first.compile(
+        "sgd",
+        LOSS,
+        ki.losses.GivenLabels(),
+        validation_set=draw(10, 2),
+        weight_optimizer=optimizer,
+    )
+    fit(first, 1)
+
+
+def test_a_weight_network_of_two_numbers():
+    weight_network = ki.WeightNetwork(network=keras.layers.Dense(2))
+    model = compiled(quiet_network(), weight_network=weight_network)
+    with pytest.raises(ValueError, match="must give one number an example"):
+        fit(model, 1)
+
+
+@pytest.mark.parametrize("mean_weight", ["a", 0, -1, np.inf, 3.0])
+def test_a_mean_weight_that_is_none(mean_weight):
+    with pytest.raises(ValueError, match="`mean_weight` must be a positive"):
+        compiled(mean_weight=mean_weight, max_weight=2.0)

@@ -43,7 +43,7 @@ def poisoned(value, of):
 @pytest.mark.parametrize(
     "value", [np.nan, pytest.param(np.inf, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("weight_network", [None, ki.WeightNetwork()])
+@pytest.mark.parametrize("weight_network", [None, "recommended"])
 def test_a_number_that_is_not_finite(of, value, weight_network):
     model = compiled(
         relu_network(), weight_network=weight_network, initial_weight=0.5

@@ -25,7 +25,7 @@ class Memory(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weight_network", [None, ki.WeightNetwork()])
+@pytest.mark.parametrize("weight_network", [None, "recommended"])
 def test_5000_updates(weight_network):
     model = compiled(linear_network(), weight_network=weight_network)
     memory = Memory()

@@ -8,7 +8,10 @@ import tensorflow as tf
 import keras_influence as ki
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.models.batch import Batch
-from keras_influence.models.training_loss import training_loss
+from keras_influence.models.training_loss import (
+    _labeled_factors,
+    training_loss,
+)
 from keras_influence.weighting import ExampleWeights
 
 random = np.random.default_rng(0)
@@ -173,3 +176,34 @@ def test_ignored_labels_do_not_count(ignore_class):
         from_logits=True, ignore_class=ignore_class
     )
     np.testing.assert_allclose(losses.labeled, stock(Y, LOGITS[:2]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("ignore_class", [-1, 255])
+def test_annealing_is_over_examples_that_count(ignore_class):
+    """As if those that are ignored were not there."""
+    draws = np.random.default_rng(1).normal(size=(8, 3))
+    logits = tf.constant(3 * draws, "float32")
+    y = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    ignored = np.arange(8) % 4 == 0
+    given = np.where(ignored, ignore_class, y)
+    loss = ki.losses.UDA(annealing="linear", annealing_steps=100)
+    sparse = keras.losses.SparseCategoricalCrossentropy
+    found = _labeled_factors(
+        *(loss, tf.constant(given), logits, 50),
+        PerExampleLoss(sparse(from_logits=True, ignore_class=ignore_class)),
+    )
+    expected = loss.labeled_weights(y[~ignored], logits[~ignored], 50)
+    assert 0 < np.count_nonzero(expected) < 6
+    np.testing.assert_allclose(found[~ignored], expected, rtol=1e-6)
+    np.testing.assert_array_equal(found[ignored], 0)
+
+
+def test_a_batch_in_which_all_labels_are_ignored():
+    loss = PerExampleLoss(
+        keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=9
+        )
+    )
+    y, logits = tf.constant([9, 9]), tf.zeros((2, 3))
+    factors = _labeled_factors(ki.losses.FixMatch(), y, logits, 0, loss)
+    np.testing.assert_array_equal(factors, 0)

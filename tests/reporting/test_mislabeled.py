@@ -1,3 +1,5 @@
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -160,3 +162,19 @@ def test_a_single_logit(monkeypatch):
 def test_without_a_loss():
     with pytest.raises(ValueError, match="`loss` is needed"):
         ki.find_mislabeled(quiet_network(), draw(8, 1), draw(8, 2))
+
+
+def test_losses_of_rows():
+    network, (train, trusted) = quiet_network(), (draw(40, 1), draw(20, 2))
+    network.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    with pytest.raises(ValueError, match="`loss` must be one of integer"):
+        ki.find_mislabeled(network, train, trusted)
+
+
+def test_draws_of_others_go_on():
+    drawn = []
+    for _ in range(2):
+        quick(quiet_network(), draw(40, 1), draw(20, 2))
+        drawn.append((np.random.rand(), random.random()))
+    assert drawn[0][0] != drawn[1][0]
+    assert drawn[0][1] != drawn[1][1]
