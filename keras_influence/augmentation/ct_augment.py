@@ -13,6 +13,7 @@ from keras_influence.augmentation.image import (
     quantize,
 )
 from keras_influence.augmentation.switch import switch
+from keras_influence.data.checks import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -76,11 +77,8 @@ class CTAugment(ImageAugmentation):
         **kwargs,
     ):
         super().__init__(seed=seed, **kwargs)
-        if depth < 1 or cutout < 0:
-            raise ValueError(
-                "`depth` must be at least 1 and `cutout` at least 0. Received: "
-                f"depth={depth}, cutout={cutout}"
-            )
+        check_integer("depth", depth, 1)
+        check_integer("cutout", cutout, 0)
         if not (0.0 < decay < 1.0 and 0.0 <= threshold <= 1.0):
             raise ValueError(
                 "`decay` must lie between 0 and 1, `threshold` in [0, 1]. "

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.augmentation.image import ImageAugmentation
+from keras_influence.data.checks import check_integer
 
 
 def cutout(images: tf.Tensor, size, position: tf.Tensor, fill) -> tf.Tensor:
@@ -82,10 +83,7 @@ class Cutout(ImageAugmentation):
 
     def __init__(self, size: int = 16, fill=0, seed=None, **kwargs):
         super().__init__(seed=seed, **kwargs)
-        if size < 0:
-            raise ValueError(
-                f"`size` must not be negative. Received: size={size}"
-            )
+        check_integer("size", size, 0)
         self.size = size
         self.fill = fill
 

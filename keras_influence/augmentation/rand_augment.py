@@ -12,6 +12,7 @@ from keras_influence.augmentation.image import (
     quantize,
 )
 from keras_influence.augmentation.switch import switch
+from keras_influence.data.checks import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -78,11 +79,8 @@ class RandAugment(ImageAugmentation):
                 f"`variant` must be one of {sorted(_VARIANTS)}. "
                 f"Received: variant={variant!r}"
             )
-        if num_ops < 0 or cutout < 0:
-            raise ValueError(
-                "`num_ops` and `cutout` must not be negative. Received: "
-                f"num_ops={num_ops}, cutout={cutout}"
-            )
+        check_integer("num_ops", num_ops, 0)
+        check_integer("cutout", cutout, 0)
         self.num_ops = num_ops
         self.variant = variant
         self.cutout = cutout

@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_influence.augmentation.geometry import pixels_at
 from keras_influence.augmentation.image import ImageAugmentation
+from keras_influence.data.checks import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_influence")
@@ -42,10 +43,7 @@ class WeakAugment(ImageAugmentation):
 
     def __init__(self, flip: bool = True, shift: int = 4, seed=None, **kwargs):
         super().__init__(seed=seed, **kwargs)
-        if shift < 0:
-            raise ValueError(
-                f"`shift` must not be negative. Received: shift={shift}"
-            )
+        check_integer("shift", shift, 0)
         self.flip = flip
         self.shift = shift
 

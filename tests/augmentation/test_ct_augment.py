@@ -190,3 +190,9 @@ def test_rates_are_saved_and_restored_with_a_model(tmp_path):
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         CTAugment(**arguments)
+
+
+@pytest.mark.parametrize("wrong", [1.5, "2", None])
+def test_what_must_be_an_integer(wrong):
+    with pytest.raises(ValueError, match="`depth` must be an integer"):
+        CTAugment(depth=wrong)

@@ -41,3 +41,9 @@ def test_fill_needs_one_value_a_channel():
 def test_negative_size_is_refused():
     with pytest.raises(ValueError, match="size=-1"):
         Cutout(-1)
+
+
+@pytest.mark.parametrize("wrong", [1.5, "2", None])
+def test_what_must_be_an_integer(wrong):
+    with pytest.raises(ValueError, match="`size` must be an integer"):
+        Cutout(size=wrong)

@@ -63,3 +63,9 @@ def test_fill_is_exact_in_the_units_of_the_images():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         RandAugment(**arguments)
+
+
+@pytest.mark.parametrize("wrong", [1.5, "2", None])
+def test_what_must_be_an_integer(wrong):
+    with pytest.raises(ValueError, match="`num_ops` must be an integer"):
+        RandAugment(num_ops=wrong)

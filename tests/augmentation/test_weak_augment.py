@@ -40,3 +40,9 @@ def test_shift_must_be_smaller_than_the_images():
 def test_negative_shift_is_refused():
     with pytest.raises(ValueError, match="shift=-1"):
         WeakAugment(shift=-1)
+
+
+@pytest.mark.parametrize("wrong", [1.5, "2", None])
+def test_what_must_be_an_integer(wrong):
+    with pytest.raises(ValueError, match="`shift` must be an integer"):
+        WeakAugment(shift=wrong)
