@@ -88,16 +88,21 @@ class RowOptimizer(keras.optimizers.Optimizer):
             ValueError: if it was built for other variables.
         """
         if self.built:
-            if {id(v) for v in variables} - {id(v) for v in self._known}:
-                raise ValueError(
-                    f"The `{type(self).__name__}` keeps what it learned of "
-                    "another model: every model needs a weight optimizer of "
-                    f"its own. Received: {self!r}"
-                )
+            self._check_known(variables)
             return
-        self._known = list(variables)
         super().build(variables)
         self._slots = self.add_optimizer_variables(variables, self.slot_names)
+
+    def _check_known(self, variables):
+        try:
+            for variable in variables:
+                self._get_variable_index(variable)
+        except KeyError:
+            raise ValueError(
+                f"The `{type(self).__name__}` keeps what it learned of another "
+                "model: every model needs a weight optimizer of its own. "
+                f"Received: {self!r}"
+            ) from None
 
     def update_rows(self, values, gradients, learning_rate, *slots) -> tuple:
         """The algorithm, as if every element of these rows were touched.
