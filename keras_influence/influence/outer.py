@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence.per_example_loss import check_distributions
+from keras_influence.influence.label_checks import check_distributions
 
 
 def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

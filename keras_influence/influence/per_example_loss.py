@@ -7,15 +7,14 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-DISTRIBUTIONS = (
-    "labels that are probabilities of classes, such as one-hot rows: none "
-    "negative, with sum 1. Several classes at once are for "
-    "`BinaryCrossentropy`, judged by the loss itself. Received:"
+from keras_influence.influence.label_checks import (
+    assert_distributions,
+    assert_shares,
+    check_distributions,
+    check_shares,
+    wide,
 )
-SHARES = (
-    "labels 0 and 1, or numbers between, as binary cross-entropy takes them. "
-    "Received:"
-)
+
 BINARY = (
     keras.losses.BinaryCrossentropy,
     keras.losses.BinaryFocalCrossentropy,
@@ -80,7 +79,7 @@ class PerExampleLoss:
     def __call__(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """Losses of shape `(n,)` from labels and logits `(n, units)`."""
         function = getattr(self.loss, "call", self.loss)
-        losses = function(self._targets(_wide(labels), logits), logits)
+        losses = function(self._targets(wide(labels), logits), logits)
         if len(losses.shape) == 0:
             raise ValueError(
                 "Argument `loss` must give a number for each example, since "
@@ -132,7 +131,7 @@ class PerExampleLoss:
     def counts(self, labels: tf.Tensor) -> tf.Tensor:
         """Which examples are not ignored, a boolean tensor of shape `(n,)`."""
         size = ops.shape(labels)[0]
-        counted = ops.reshape(_wide(labels) != self.ignored, (size, -1))
+        counted = ops.reshape(wide(labels) != self.ignored, (size, -1))
         return ops.any(counted, -1)
 
     def count(self, labels: tf.Tensor) -> Any:
@@ -143,7 +142,7 @@ class PerExampleLoss:
 
     def outside(self, labels: tf.Tensor | np.ndarray, classes: int) -> Any:
         """Which labels are none of the classes, a boolean tensor."""
-        labels = _wide(labels)
+        labels = wide(labels)
         outside = (labels < 0) | (labels >= classes)
         if keras.backend.is_float_dtype(labels.dtype):
             outside |= labels != ops.round(labels)
@@ -162,7 +161,7 @@ class PerExampleLoss:
         if isinstance(self.loss, keras.losses.CategoricalCrossentropy):
             check_distributions(name, labels)
         if isinstance(self.loss, BINARY):
-            _check_shares(name, labels)
+            check_shares(name, labels)
         if not self.takes_classes:
             return
         with tf.init_scope():  # The model may be built in a graph.
@@ -183,19 +182,19 @@ class PerExampleLoss:
                 is not noticed.
         """
         if isinstance(self.loss, keras.losses.CategoricalCrossentropy):
-            return _assert_distributions(labels)
+            return assert_distributions(labels)
         if isinstance(self.loss, BINARY):
-            return _assert_shares(labels)
+            return assert_shares(labels)
         if not self.takes_classes:
             return labels
-        wide = labels = _wide(labels)
+        labels = given = wide(labels)
         if self.ignored is not None:
             labels = ops.where(labels == self.ignored, 0, labels)
         low, high = ops.min(labels), ops.max(labels)
         inside = (low >= 0) & (high < classes)
         if keras.backend.is_float_dtype(labels.dtype):
             inside &= ops.all(labels == ops.round(labels))
-            wide = ops.cast(wide, "int32")
+            given = ops.cast(given, "int32")
         # Not `tf.debugging.Assert`, whose branch is as dear as a small layer.
         check = tf.raw_ops.Assert(
             condition=inside,
@@ -206,7 +205,7 @@ class PerExampleLoss:
             ],
         )
         with tf.control_dependencies([check]):
-            return tf.identity(wide)
+            return tf.identity(given)
 
     @property
     def softmax(self) -> bool:
@@ -221,66 +220,6 @@ class PerExampleLoss:
         return (
             config.get("axis", -1) == -1 and config.get("ignore_class") is None
         )
-
-
-def check_distributions(name: str, labels: np.ndarray) -> None:
-    """Raises a `ValueError` if rows are no probabilities of classes.
-
-    The Hessian of softmax cross-entropy in closed form is that of such.
-
-    Args:
-        name: string, the argument that the labels are of.
-        labels: array whose last axis is the classes'.
-    """
-    labels = np.asarray(labels, "float64")
-    wrong = (labels < 0).any(-1) | ~(abs(labels.sum(-1) - 1) < 1e-2)
-    if wrong.any():
-        raise ValueError(
-            f"Argument `{name}` must have {DISTRIBUTIONS} {labels[wrong][0]}"
-        )
-
-
-def _check_shares(name, labels):
-    """Raises a `ValueError` if labels are none of two classes."""
-    labels = np.asarray(labels, "float64")
-    wrong = labels[~((labels >= 0) & (labels <= 1))]
-    if wrong.size:
-        raise ValueError(
-            f"Argument `{name}` must have {SHARES} {np.unique(wrong)[:10]}"
-        )
-
-
-def _assert_shares(labels):
-    """The labels themselves, if all are of two classes."""
-    numbers = ops.cast(labels, "float32")
-    low, high = ops.min(numbers), ops.max(numbers)
-    check = tf.raw_ops.Assert(
-        condition=(low >= 0) & (high <= 1),
-        data=[f"A step must have {SHARES} from", low, "to", high],
-    )
-    with tf.control_dependencies([check]):
-        return tf.identity(labels)
-
-
-def _assert_distributions(labels):
-    """The rows themselves, if all are probabilities of classes."""
-    rows = ops.cast(labels, "float32")
-    sums = ops.sum(rows, -1)
-    check = tf.raw_ops.Assert(
-        condition=ops.all(ops.abs(sums - 1) < 1e-2) & ops.all(rows >= 0),
-        data=[f"A step must have {DISTRIBUTIONS}", labels],
-    )
-    with tf.control_dependencies([check]):
-        return tf.identity(labels)
-
-
-def _wide(labels: Any) -> Any:
-    """Labels as a tensor; integers and booleans can be compared with -1."""
-    labels = ops.convert_to_tensor(labels)
-    if keras.backend.is_float_dtype(labels.dtype):
-        return labels
-    large = labels.dtype in ("int64", "uint32", "uint64")
-    return ops.cast(labels, "int64" if large else "int32")
 
 
 def expects_probabilities(loss) -> bool:
