@@ -52,3 +52,20 @@ def test_scores_of_such_a_network(network):
     )
     assert np.isfinite(scores).all()
     assert np.ptp(scores) > 0
+
+
+def test_a_graph_that_was_loaded_holds_its_variables(tmp_path):
+    body = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    body.export(tmp_path / "body", verbose=False)
+    loaded = keras.layers.TFSMLayer(tmp_path / "body", call_endpoint="serve")
+    network = keras.Sequential(
+        [keras.Input((3,)), loaded, keras.layers.Dense(2)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    data = X, np.arange(6) % 2
+    influence = ki.Influence("all", curvature="gauss_newton")
+    arguments = {"loss": loss, "influence": influence}
+    with pytest.raises(ValueError, match="`TFSMLayer` is a graph"):
+        ki.influence_scores(network, data, data, **arguments)
+    loaded.trainable = False
+    assert np.ptp(ki.influence_scores(network, data, data, **arguments)) > 0

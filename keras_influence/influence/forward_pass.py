@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_influence.inlined import inlined
 from keras_influence.layers import Recording, tapped
 from keras_influence.stateless import stateless_call
 
@@ -74,7 +75,7 @@ class TrainingPass:
 
     def __call__(self, x) -> tf.Tensor:
         """Logits of `x`, in float32 or more."""
-        with tapped(*self.layers), self.recording:
+        with inlined(self.network), tapped(*self.layers), self.recording:
             logits = self.network(x, training=True)
         return _in_full(logits)
 

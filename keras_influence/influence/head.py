@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence.added_losses import added_losses, depend_on
+from keras_influence.inlined import inlined
 from keras_influence.keras_private import all_layers
 from keras_influence.layers import Recording, RecordingLayer, tapped
 
@@ -71,7 +72,7 @@ class Head:
 
     def run(self, network: keras.Model, x) -> tf.Tensor:
         """What enters the layer in inference mode, a tensor as `features`."""
-        with tapped(self.layer), Recording() as recording:
+        with inlined(network), tapped(self.layer), Recording() as recording:
             network(x, training=False)
         return self.features(recording)
 
@@ -110,7 +111,8 @@ def trace_outputs(network: keras.Model, inputs) -> tuple[int, bool]:
     found = []
 
     def trace(inputs):
-        output = network(inputs, training=True)
+        with inlined(network):
+            output = network(inputs, training=True)
         _check_single(network, output)
         if (kind := _uncast(output).op.type) in ("Softmax", "Sigmoid"):
             _raise_no_logits(network, "its output", kind.lower())
@@ -217,7 +219,7 @@ def _trace(function, inputs):
 
 def _traced_head(network, inputs):
     """The head, and the inputs of all of its calls."""
-    with _calls(_candidates(network)) as calls:
+    with inlined(network), _calls(_candidates(network)) as calls:
         output = network(inputs, training=False)
     _check_single(network, output)
     head = _source(output, calls)
