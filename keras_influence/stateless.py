@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_influence.inlined import inlined
 from keras_influence.keras_private import all_layers
@@ -35,6 +36,42 @@ def stateless_call(
     pairs = list(zip(variables, values, strict=True))
     with inlined(network), keras.StatelessScope(state_mapping=pairs):
         return network(x, training=training)
+
+
+def check_derivatives(network: keras.Model, inputs: Any) -> None:
+    """Raises where derivatives do not reach values in a variable's place.
+
+    What a function with a gradient of its own finds around it, as the layers of
+    `tf.recompute_grad`, counts as constant unless it is a variable.
+
+    Args:
+        network: a built `keras.Model`.
+        inputs: nest of tensors, its inputs, within a graph.
+    """
+    variables = network.trainable_variables
+    with tf.GradientTape() as tape:
+        outputs = network(inputs, training=True)
+    own = tape.gradient(outputs, [v.value for v in variables])
+    values = [tf.convert_to_tensor(v.value) for v in variables]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        outputs = stateless_call(
+            network, values, network.non_trainable_variables, inputs, True
+        )
+    found = tape.gradient(outputs, values)
+    lost = [
+        variable.path
+        for variable, before, after in zip(variables, own, found, strict=True)
+        if before is not None and after is None
+    ]
+    if lost:
+        raise ValueError(
+            "Derivatives in all layers need layers that a network calls "
+            "directly, not by `tf.recompute_grad` or in a function with a "
+            "gradient of its own. Take `parameters='last_layer'`, or call "
+            f"them. Received: network={network.name!r}, where {lost[0]!r} is "
+            "in such a function"
+        )
 
 
 def _check_layers(network):

@@ -1,6 +1,9 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_influence as ki
 from keras_influence.stateless import stateless_call
@@ -69,3 +72,57 @@ def test_a_graph_that_was_loaded_holds_its_variables(tmp_path):
         ki.influence_scores(network, data, data, **arguments)
     loaded.trainable = False
     assert np.ptp(ki.influence_scores(network, data, data, **arguments)) > 0
+
+
+class Recomputed(keras.layers.Dense):
+    """Keeps no activations: its derivatives compute them again."""
+
+    def call(self, inputs):
+        return tf.recompute_grad(super().call)(inputs)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_derivatives_that_would_be_lost(training):
+    network = keras.Sequential(
+        [keras.Input((3,)), Recomputed(4, name="lost"), keras.layers.Dense(2)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    data = X, np.arange(6) % 2
+    influence = ki.Influence("all", curvature="gauss_newton")
+    if training:
+        model = ki.InfluenceModel(network, 6)
+        train = functools.partial(
+            model.compile,
+            *("sgd", loss, ki.losses.GivenLabels()),
+            influence=influence,
+            validation_set=data,
+        )
+    else:
+        train = functools.partial(
+            ki.influence_scores,
+            *(network, data, data),
+            loss=loss,
+            influence=influence,
+        )
+    with pytest.raises(ValueError, match=r"'.*lost/kernel' is in such a func"):
+        train()
+
+
+def test_variables_that_nothing_uses_are_not_lost():
+    class Idle(keras.layers.Layer):
+        def build(self, _):
+            self.idle = self.add_weight(name="idle")
+
+        def call(self, inputs):
+            return 2 * inputs
+
+    network = keras.Sequential(
+        [keras.Input((3,)), Idle(), keras.layers.Dense(2)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    data = X, np.arange(6) % 2
+    influence = ki.Influence("all", curvature="gauss_newton")
+    scores = ki.influence_scores(
+        network, data, data, loss=loss, influence=influence
+    )
+    assert np.ptp(scores) > 0

@@ -14,6 +14,7 @@ from keras_influence.influence.added_losses import added_losses, depend_on
 from keras_influence.inlined import inlined
 from keras_influence.keras_private import all_layers
 from keras_influence.layers import Recording, RecordingLayer, tapped
+from keras_influence.stateless import check_derivatives
 
 # The traces of every network that is alive.
 _KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -105,8 +106,8 @@ def trace_outputs(network: keras.Model, inputs) -> tuple[int, bool]:
         The number of logits, and whether layers add losses by themselves.
 
     Raises:
-        ValueError: if the network has several outputs, or they are
-            probabilities.
+        ValueError: if the network has several outputs, they are
+            probabilities, or derivatives do not reach a layer.
     """
     found = []
 
@@ -119,6 +120,12 @@ def trace_outputs(network: keras.Model, inputs) -> tuple[int, bool]:
         found.append((output.shape[-1], bool(added_losses(network))))
 
     _trace(trace, inputs)
+    if not all(map(_says_all, all_layers(network))):
+        check = functools.partial(check_derivatives, network)
+        # Not `_trace`, within which nothing is recorded for derivatives.
+        tf.function(check, autograph=False).get_concrete_function(
+            _specs(inputs)
+        )
     return found[-1]
 
 
@@ -207,13 +214,16 @@ def _says_all(layer):
     return known and not hides
 
 
-def _trace(function, inputs):
-    specs = keras.tree.map_structure(
+def _specs(inputs):
+    return keras.tree.map_structure(
         lambda x: tf.TensorSpec(x.shape, x.dtype), inputs
     )
+
+
+def _trace(function, inputs):
     with tf.init_scope():
         return tf.function(function, autograph=False).get_concrete_function(
-            specs
+            _specs(inputs)
         )
 
 
