@@ -224,7 +224,9 @@ class PerExampleLoss:
 
 def expects_probabilities(loss) -> bool:
     """Whether a Keras loss is one of probabilities instead of logits."""
-    if loss in PROBABILITIES or type(loss) in PROBABILITIES:
+    if loss in PROBABILITIES or any(
+        kind in PROBABILITIES for kind in type(loss).__mro__
+    ):
         return True
     if isinstance(loss, keras.losses.Loss):
         return loss.get_config().get("from_logits") is False

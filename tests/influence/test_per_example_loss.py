@@ -4,7 +4,10 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.influence.per_example_loss import PerExampleLoss
+from keras_influence.influence.per_example_loss import (
+    PROBABILITIES,
+    PerExampleLoss,
+)
 
 random = np.random.default_rng(0)
 LOGITS = random.normal(size=(4, 3)).astype("float32")
@@ -242,15 +245,22 @@ def test_labels_of_two_classes(kind, shape, wrong):
         loss.assert_in_range(tf.constant(labels), 1)
 
 
+@pytest.mark.parametrize("subclass", [False, True])
 @pytest.mark.parametrize(
-    "name", ["Dice", "Tversky", "CategoricalGeneralizedCrossEntropy"]
+    "loss",
+    [loss for loss in PROBABILITIES if isinstance(loss, type)],
+    ids=lambda loss: loss.__name__,
 )
-def test_losses_of_probabilities_that_do_not_say_so(name):
-    loss = getattr(keras.losses, name, None)
-    if loss is None:
-        pytest.skip("Keras is older.")
+def test_losses_of_probabilities_that_do_not_say_so(loss, subclass):
+    kind = type("Own", (loss,), {}) if subclass else loss
     with pytest.raises(ValueError, match="expects probabilities"):
-        PerExampleLoss(loss())
+        PerExampleLoss(kind())
+
+
+def test_which_losses_are_of_probabilities():
+    names = {getattr(loss, "__name__", "") for loss in PROBABILITIES}
+    assert names >= {"KLDivergence", "Poisson", "Dice", "Tversky"}
+    assert "CategoricalGeneralizedCrossEntropy" in names
 
 
 def test_the_label_that_is_wrong_is_said():

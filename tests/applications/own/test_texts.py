@@ -17,6 +17,21 @@ def path(tmp_path):
     return str(tmp_path / "a.csv")
 
 
+def assert_saved(data, texts, folder):
+    """That the finished network, loaded again, takes the texts; gives it."""
+    network = keras.Sequential(
+        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
+    )
+    data.complete(network).save(folder / "a.keras")
+    loaded = keras.saving.load_model(folder / "a.keras")
+    found = loaded.predict(
+        keras.ops.convert_to_tensor(texts, "string"), verbose=0
+    )
+    expected = network.predict(data.x.toarray(), verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    return loaded
+
+
 def test_bags_of_words(path):
     data = own_texts(0, path, text="review")
     x = data.x.toarray()
@@ -52,15 +67,7 @@ def test_words_with_line_breaks_can_be_saved(tmp_path):
     table = {"text": words, "label": [*"xyxyy"], "trusted": trusted}
     pd.DataFrame(table).to_csv(tmp_path / "a.csv", index=False)
     data = own_texts(0, str(tmp_path / "a.csv"))
-    network = keras.Sequential(
-        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
-    )
-    data.complete(network).save(tmp_path / "a.keras")
-    loaded = keras.saving.load_model(tmp_path / "a.keras")
-    texts = keras.ops.convert_to_tensor(words, "string")
-    found = loaded.predict(texts, verbose=0)
-    expected = network.predict(data.x.toarray(), verbose=0)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert_saved(data, words, tmp_path)
 
 
 def test_a_column_without_words(tmp_path):
@@ -108,12 +115,5 @@ def test_words_without_spaces(tmp_path, texts, known):
     table = {"text": texts, "label": [*"+-+-"], "trusted": [1, 1, 0, 0]}
     pd.DataFrame(table).to_csv(tmp_path / "a.csv", index=False)
     data = own_texts(0, str(tmp_path / "a.csv"))
-    network = keras.Sequential(
-        [keras.Input(data.x.shape[1:]), keras.layers.Dense(2)]
-    )
-    data.complete(network).save(tmp_path / "a.keras")
-    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    loaded = assert_saved(data, texts, tmp_path)
     assert known <= set(loaded.layers[1].get_vocabulary())
-    found = loaded.predict(keras.ops.convert_to_tensor(texts), verbose=0)
-    expected = network.predict(data.x.toarray(), verbose=0)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
