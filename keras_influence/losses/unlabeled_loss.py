@@ -178,6 +178,10 @@ class UnlabeledLoss:
     def labeled_weights(self, labels, logits, step=None):
         """Factors of the labelled examples' losses; a plain mean by default.
 
+        Examples that the loss of the labelled ignores (`ignore_class`) come
+        with class 0: they count for nothing, and the other factors are scaled
+        to the sum of all.
+
         Args:
             labels: tensor with the labels: integers of shape `(batch,)` or
                 `(batch, 1)`, or probabilities of shape `(batch, classes)`.

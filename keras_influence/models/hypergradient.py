@@ -105,25 +105,31 @@ def outer_objective(
     Reference: Wang et al., "Cross-Batch Memory for Embedding Learning", 2020,
     for how slowly features drift.
     """
-    size = ops.shape(y)[0]
-    mean = ops.ones((size,), "float64") / ops.cast(size, "float64")
+    counts = _counts(loss, y)
     if memory is not None:
         assert isinstance(scope, LastLayerScope)
-        present = drawn(scope.features(x), y)
+        present = drawn(scope.features(x), y, counts)
         memory.push(present)
         x, y, counts = map(_flat, _known(memory.all(), present))
-        mean = counts / ops.sum(counts)
         scope = LastLayerScope(scope.head, lambda features: features)
+    mean = ops.divide_no_nan(counts, ops.sum(counts))
     return scope.objective(x, [Term.of_labels(loss, y, mean)], penalty_share=0)
 
 
-def drawn(features: tf.Tensor, y: tf.Tensor) -> dict:
+def _counts(loss, y):
+    """1 for what the mean is over, 0 for examples that `loss` ignores."""
+    if getattr(loss, "ignored", None) is None:
+        return ops.ones((ops.shape(y)[0],), "float64")
+    return ops.cast(loss.counts(y), "float64")
+
+
+def drawn(features: tf.Tensor, y: tf.Tensor, counts: tf.Tensor) -> dict:
     """What is remembered of a draw of validation examples.
 
     What was not drawn yet counts 0, as all that a new buffer holds.
     """
-    # Of `y`: a network may lose the number of rows, as one of texts does.
-    counts = ops.ones(y.shape[:1], features.dtype)
+    # The shape of `y`: a network may lose the number of rows, as of texts.
+    counts = ops.reshape(ops.cast(counts, features.dtype), y.shape[:1])
     return {"features": features, "y": y, "counts": counts}
 
 

@@ -108,7 +108,7 @@ class InfluenceTrainer(keras.Model):
             return
         shape = data.batch_size, head.width
         features = tf.zeros(shape, head.variables[0].dtype)
-        example = drawn(features, data.draw(0)[1])
+        example = drawn(features, data.draw(0)[1], tf.ones(shape[:1]))
         with self.distribute_strategy.scope():
             # A file may have had draws of another size.
             if not memory.fits(example):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_influence as ki
 from keras_influence.influence.head import find_head
+from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import LastLayerScope
 from keras_influence.models.hypergradient import outer_objective
 from keras_influence.models.ring_buffer import RingBuffer
@@ -48,6 +49,27 @@ def test_earlier_draws_judge_by_the_features_that_they_had():
         expected = squared(tf.constant(labels), built.layers[1](features))
         value = objective(objective.parameters)
         assert_close(value, tf.reduce_mean(expected), 1e-5)
+
+
+def test_the_mean_is_over_examples_that_count():
+    """Of this draw and of those before, as Keras' own mean is."""
+    built, memory = quiet_network(), RingBuffer(2)
+    head = find_head(built, built.inputs[0])
+    scope = LastLayerScope(head, lambda x: head.run(built, x))
+    keras_loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=-1
+    )
+    loss, before = PerExampleLoss(keras_loss), np.zeros((0, 5))
+    for number, ignored in enumerate([range(3), range(4), [1], range(2)]):
+        x, y = draw(4, number)
+        y[list(ignored)] = -1
+        draws = np.concatenate([before, np.c_[x, y]])
+        for kept, rows in ((None, draws[-4:]), (memory, draws)):
+            objective = outer_objective(scope, x, y, loss, kept)
+            expected = keras_loss(rows[:, -1], built(rows[:, :-1]))
+            value = objective(objective.parameters)
+            assert_close(value, expected, 1e-5)
+        before = np.c_[x, y]
 
 
 def trained(steps, built=quiet_network, validation_set=V, **arguments):
