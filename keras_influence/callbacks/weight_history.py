@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_influence.keras_private import batches_seen
+
 QUARTILES = (0.25, 0.5, 0.75)
 # Quartiles of more weights are those of as many of them.
 SAMPLE = 1_000_000
@@ -16,8 +18,8 @@ class WeightHistory(keras.callbacks.Callback):
     `every` steps, and after the last step.
 
     Args:
-        every: int, number of training steps between two snapshots. Defaults
-            to `100`.
+        every: int, number of training steps, a batch each, between two
+            snapshots. Defaults to `100`.
         examples: int, how many examples to follow one by one, drawn at random
             once; or a sequence of their ids. Defaults to `1000`.
         seed: int, seed of that draw. Defaults to `0`.
@@ -75,27 +77,29 @@ class WeightHistory(keras.callbacks.Callback):
             else random.integers(num_examples, size=SAMPLE)
         )
         self.steps, self.weights, self.quantiles = [], [], []
-        self._take(self._iterations())
+        self._step = self._batches_seen()
+        self._take(self._step)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Notes the step at which the epoch's batch numbers start."""
-        self._epoch_start = self._iterations()
+        # What was restored since, or more if steps overflowed.
+        self._epoch_start = max(self._step, self._batches_seen())
 
     def on_train_batch_end(self, batch, logs=None):
         """Takes a snapshot if the last one is `every` steps ago."""
-        step = self._epoch_start + batch + 1
-        if step // self.every > self.steps[-1] // self.every:
-            self._take(step)
+        self._step = self._epoch_start + batch + 1
+        if self._step // self.every > self.steps[-1] // self.every:
+            self._take(self._step)
 
     def on_train_end(self, logs=None):
         """Takes the last snapshot."""
-        if self._iterations() > self.steps[-1]:
-            self._take(self._iterations())
+        if self._step > self.steps[-1]:
+            self._take(self._step)
 
-    def _iterations(self):
+    def _batches_seen(self):
         model = self.model
         assert model is not None  # Keras sets it before it trains.
-        return int(model.optimizer.iterations)
+        return batches_seen(model.optimizer)
 
     def _take(self, step):
         values = weight_values(self.model)

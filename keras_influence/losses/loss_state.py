@@ -53,7 +53,8 @@ class LossState(keras.layers.Layer):
         if kept != list(shapes.values()):
             raise ValueError(
                 "The loss has a state of other shapes: every model needs a "
-                f"loss of its own. Received: {shapes}, kept are {kept}"
+                "loss of its own, and a new one where layers were frozen or "
+                f"released since. Received: {shapes}, kept are {kept}"
             )
         self._network = None if network is None else weakref.ref(network)
         self.names = tuple(values)

@@ -16,9 +16,12 @@ class MeanTeacher(UnlabeledLoss):
     steps so far. It sees another view and other dropout; no gradient flows
     through it:
 
-        θ' ← m θ' + (1 - m) θ,  m = min(1 - 1 / (step + 1), momentum)
+        θ' ← m θ' + (1 - m) θ,  m = min(1 - 1 / steps, momentum)
         l_u = r(step) · ‖p(y | view, θ) - p(y | teacher_view, θ')‖²
         r(step) = exp(-5 (1 - min(step / ramp_up_steps, 1))²)
+
+    with `steps` those of the teacher, this one included: an optimizer that
+    starts anew does not make it start anew.
 
     The cost of the consistency is the examples' weight, where weights start:
     `InfluenceModel(initial_weight=...)`. The teacher normalises with the
@@ -80,7 +83,8 @@ class MeanTeacher(UnlabeledLoss):
         """The teacher is the network itself."""
         assert network is not None  # only by hand can it be
         variables = enumerate(network.trainable_variables)
-        return {f"teacher_{i}": variable for i, variable in variables}
+        teacher = {f"teacher_{i}": variable for i, variable in variables}
+        return {"steps": ops.zeros((), "float32"), **teacher}
 
     def prepare(self, network, views, labels, step):
         """Moves the teacher; its predictions are the labels of the step."""
@@ -89,15 +93,17 @@ class MeanTeacher(UnlabeledLoss):
                 "`MeanTeacher` needs the view that its teacher sees, "
                 f"{self.teacher_view!r}. Received: views {sorted(views)}"
             )
-        steps = ops.cast(step, "float32") + 1
+        steps = self.state["steps"] + 1
         decay = ops.minimum(1 - 1 / steps, self.momentum)
+        names = self.state.names[1:]
         weights = [
             _between(decay, self.state[name], variable.value)
             for name, variable in zip(
-                self.state.names, network.trainable_variables, strict=True
+                names, network.trainable_variables, strict=True
             )
         ]
-        self.state.assign(**dict(zip(self.state.names, weights, strict=True)))
+        teacher = dict(zip(names, weights, strict=True))
+        self.state.assign(steps=steps, **teacher)
         logits = stateless_call(
             network,
             weights,

@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_influence import solvers
@@ -140,7 +141,10 @@ def weighting(
             "`keras_influence.Weighting` is given as `weighting`. Received: "
             f"weight_network={weight_network!r}"
         )
-    start = 1.0 if initial_weight is None else initial_weight
+    start = initial_weight
+    if start is None:  # until `compile` knows the unlabelled loss
+        bounded = isinstance(max_weight, (int, float, np.number))
+        start = min(1.0, max_weight / 2) if bounded else 1.0
     kept: Any = num_unlabeled, start, max_weight  # None is refused there
     if weight_network is None:
         weights = ExampleWeights(*kept)
@@ -162,6 +166,18 @@ def _check_own(own, num_unlabeled, initial_weight):
             f"num_unlabeled={num_unlabeled!r}, "
             f"initial_weight={initial_weight!r}"
         )
+
+
+def start(weighting: Weighting, unlabeled_loss: UnlabeledLoss) -> None:
+    """Lets weights that were given no start begin where the loss says."""
+    try:
+        weighting.start(unlabeled_loss.initial_weight)
+    except ValueError as error:
+        raise ValueError(
+            "Weights start at the `initial_weight` of the unlabelled loss, "
+            "unless `InfluenceModel` is given one. Received: unlabeled_loss="
+            f"{unlabeled_loss!r}. {error}"
+        ) from None
 
 
 def unlabeled(unlabeled_loss: UnlabeledLoss | None) -> UnlabeledLoss:
@@ -266,7 +282,7 @@ def set_bounds(weight_optimizer: RowOptimizer, weighting: Weighting) -> None:
     """
     given, own = weight_optimizer.bounds, weighting.bounds
     if given is None:
-        weight_optimizer.bounds = own
+        weight_optimizer.set_default_bounds(own)
     elif own is not None and not (own[0] <= given[0] < given[1] <= own[1]):
         raise ValueError(
             "Argument `weight_optimizer` has bounds outside those of a weight, "
@@ -286,13 +302,12 @@ def check_judged(model: Any) -> None:
         )
 
 
-def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
+def check_fit(model: Any, x: Any, arguments: dict) -> None:
     """Raises where `fit` cannot do what its arguments ask for.
 
     Args:
         model: the `InfluenceModel`.
         x: argument of `fit`.
-        y: argument of `fit`.
         arguments: dictionary, the others.
     """
     if x is None:
@@ -314,12 +329,14 @@ def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
             f"{model.network.trainable}"
         )
     for name, remedy in _REFUSED.items():
-        given = y if name == "y" else arguments.get(name)
+        given = arguments.get(name)
         if given is not None and not (name == "validation_split" and not given):
             raise ValueError(
                 f"Argument `{name}` of `fit()` is not taken: {remedy}. "
                 f"Received: {name} of type {type(given).__name__}"
             )
+    validation = arguments.get("validation_data")
+    check_evaluated(getattr(validation, "element_spec", None))
     _check_count(model.weighting.num_examples, x)
     endless = isinstance(x, tf.data.Dataset) and (
         x.cardinality() == tf.data.INFINITE_CARDINALITY
@@ -329,6 +346,16 @@ def check_fit(model: Any, x: Any, y: Any, arguments: dict) -> None:
             "Argument `steps_per_epoch` must be an integer: the data set has "
             "no end, and neither would the first epoch. Received: "
             "steps_per_epoch=None"
+        )
+
+
+def check_evaluated(data: Any) -> None:
+    """Raises where data to evaluate, or its specification, is that of `fit`."""
+    if isinstance(data, dict) and {"labeled", "unlabeled"} <= data.keys():
+        raise ValueError(
+            "Data of `keras_influence.data.semi_supervised` is for `fit()`. "
+            "Evaluate on labelled examples, as `validation_data=(x, y)` or "
+            f"`evaluate(x, y)`. Received: batches of {sorted(data)}"
         )
 
 

@@ -52,8 +52,9 @@ class InfluenceModel(InfluenceTrainer):
         initial_weight: float, where every weight starts, or `None` for the
             `initial_weight` of the unlabelled loss: 0.1 for given labels, 1
             for others. Defaults to `None`.
-        max_weight: float, the upper bound of a weight; the lower is 0. `None`
-            for no upper bound. Defaults to `2.0`.
+        max_weight: float, the upper bound of a weight, before `mean_weight`
+            rescales it; the lower is 0. `None` for no upper bound. Defaults to
+            `2.0`.
         weight_network: a `keras_influence.WeightNetwork`, which gives the
             weights from what is seen of an example; `"recommended"` for its
             default signals, or `None` to learn one number for every example.
@@ -98,8 +99,9 @@ class InfluenceModel(InfluenceTrainer):
         weighting: Weighting | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
         choices.check_network(network)
+        # Of the network: it tells whether losses are scaled.
+        super().__init__(**{"dtype": network.dtype_policy, **kwargs})
         self.network = network
         self.weighting = choices.weighting(
             num_unlabeled=num_unlabeled,
@@ -138,9 +140,15 @@ class InfluenceModel(InfluenceTrainer):
         """How far each example can be believed: below 0.5 it is doubted.
 
         The best ranking there is of wrong labels, lowest first, in the order
-        of the unlabelled data. NaN where an example was not seen.
+        of the unlabelled data. NaN where it is known that an example was not
+        seen with a label, as with the default `weight_network`.
         """
         return self.weighting.quality()
+
+    def set_weights(self, weights: list) -> None:
+        """As Keras' own; `compile()` lets them start at nothing else."""
+        super().set_weights(weights)
+        self._trained_before = True
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """The network's logits."""
@@ -188,8 +196,9 @@ class InfluenceModel(InfluenceTrainer):
                 `validation_data`. Trusted labels may train and judge.
             inner_steps: integer, network steps for every step of the weights.
                 `None` keeps the weights constant. Defaults to `2`.
-            warmup_steps: integer, network steps before the weights move.
-                Defaults to `0`.
+            warmup_steps: integer, network steps before the weights move, those
+                that the optimizer has taken before among them. Defaults to
+                `0`.
             validation_draw: integer, how many validation examples judge one
                 update. Defaults to `256`.
             validation_reuse: integer, for how many steps of the network the
@@ -228,6 +237,11 @@ class InfluenceModel(InfluenceTrainer):
         if validation_set is not None:
             judges = ValidationSet(validation_set, validation_draw, draws)
         check_judges(judges, head, per_example_loss, influence.outer)
+        choices.set_bounds(weight_optimizer, self.weighting)
+        if head is not None:
+            self._build_what_learns(head, unlabeled_loss, weight_optimizer)
+        if not (self._start_is_given or self._has_trained):
+            choices.start(self.weighting, unlabeled_loss)
         # Nothing is refused from here on, and nothing half compiled.
         self._trained_before = self._has_trained
         super().compile(**arguments)
@@ -235,7 +249,6 @@ class InfluenceModel(InfluenceTrainer):
         self.unlabeled_loss = unlabeled_loss
         replace_layer(self, "loss_state", unlabeled_loss.state)
         self.weight_optimizer = weight_optimizer
-        choices.set_bounds(weight_optimizer, self.weighting)
         self.influence = influence
         steps = influence.steps
         replace_layer(self, "past_steps", _buffer("past_steps", steps))
@@ -256,8 +269,6 @@ class InfluenceModel(InfluenceTrainer):
             "validation_reuse": validation_reuse,
             "on_nonfinite": on_nonfinite,
         }
-        if not (self._start_is_given or self._trained_before):
-            self.weighting.start(unlabeled_loss.initial_weight)
         self._head, self._validation_set = head, judges
         if judges is not None:
             judges.divide(validation_draw, draws)
@@ -284,15 +295,21 @@ class InfluenceModel(InfluenceTrainer):
         self._make_room()
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
-        if self._head is not None:
-            self.unlabeled_loss.start(
-                self.network, self._head.classes, self.weighting.num_examples
-            )
-            if not self.weighting.built:
-                self.weighting.build((None, self._head.width))
         # Here, if it can be, so that there is something to load into.
-        if self.weighting.built:
+        if self._head is not None:
+            self._build_what_learns(
+                self._head, self.unlabeled_loss, self.weight_optimizer
+            )
+        elif self.weighting.built:
             self.weight_optimizer.build(self.weighting.trainable_variables)
+
+    def _build_what_learns(self, head, unlabeled_loss, weight_optimizer):
+        unlabeled_loss.start(
+            self.network, head.classes, self.weighting.num_examples
+        )
+        if not self.weighting.built:
+            self.weighting.build((None, head.width))
+        weight_optimizer.build(self.weighting.trainable_variables)
 
     def _build_for_training(self, inputs):
         known = len(self.trainable_variables)
@@ -305,9 +322,18 @@ class InfluenceModel(InfluenceTrainer):
                 f"network={self.network.name!r}"
             )
 
-    def fit(self, x: Any = None, y: Any = None, **kwargs) -> Any:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        **kwargs,
+    ) -> Any:
         """As `keras.Model.fit`, on `keras_influence.data.semi_supervised`."""
-        choices.check_fit(self, x, y, kwargs)
+        choices.check_fit(self, x, {"y": y, "batch_size": batch_size, **kwargs})
         inputs = input_specs(self, x)
         if self._head is None and inputs is not None:
             self._prepare(inputs)
@@ -315,7 +341,10 @@ class InfluenceModel(InfluenceTrainer):
             check_plain(self._head.layer)
             build_metrics(self, x, self._head.classes)
         # The data set is shuffled already; Keras warns where this is `True`.
-        return super().fit(x, y, **{"shuffle": False, **kwargs})
+        kwargs = {"shuffle": False, **kwargs}
+        return super().fit(
+            x, y, batch_size, epochs, verbose, callbacks, **kwargs
+        )
 
     def get_config(self) -> dict:
         """The constructor's arguments, serialised."""

@@ -25,7 +25,7 @@ from keras_influence.keras_private import (
 from keras_influence.losses import UnlabeledLoss
 from keras_influence.losses.unlabeled_loss import softmax_shares
 from keras_influence.models.batch import Batch
-from keras_influence.models.choices import check_judged
+from keras_influence.models.choices import check_evaluated, check_judged
 from keras_influence.models.hypergradient import (
     Step,
     drawn,
@@ -341,10 +341,16 @@ class InfluenceTrainer(keras.Model):
 
     def test_step(self, data: Any) -> dict:
         """As Keras' own, without the metrics of training."""
+        check_evaluated(data)
         logs = super().test_step(data)
         own = self.training_metrics.names
         logs = {k: v for k, v in logs.items() if k not in own}
         return reducible(self.distribute_strategy, logs)
+
+    def predict_step(self, data: Any) -> Any:
+        """As Keras' own."""
+        check_evaluated(data)
+        return super().predict_step(data)
 
     def _seeds(self):
         """The states of dropout's seeds, which Keras does not save."""

@@ -61,11 +61,12 @@ class RowOptimizer(keras.optimizers.Optimizer):
         _check_rate(learning_rate)
         super().__init__(learning_rate=learning_rate, name=name)
         self.bounds = bounds
+        self._default_bounds = None
 
     @property
     def bounds(self) -> tuple[float, float] | None:
         """Range of the elements that move, or `None`."""
-        return self._bounds
+        return self._bounds or self._default_bounds
 
     @bounds.setter
     def bounds(self, bounds):
@@ -80,6 +81,14 @@ class RowOptimizer(keras.optimizers.Optimizer):
                 )
             bounds = tuple(pair.astype(float).tolist())
         self._bounds = bounds
+
+    def set_default_bounds(self, bounds: tuple | None) -> None:
+        """Bounds where none were given; they are not in the configuration.
+
+        Args:
+            bounds: pair of floats, or `None`.
+        """
+        self._default_bounds = bounds
 
     def build(self, variables):
         """Creates one slot variable per slot name and variable.
@@ -159,7 +168,7 @@ class RowOptimizer(keras.optimizers.Optimizer):
             )
         return {
             "learning_rate": learning_rate,
-            "bounds": self.bounds,
+            "bounds": self._bounds,
             "name": self.name,
         }
 

@@ -45,15 +45,7 @@ class ExampleWeights(Weighting):
                 "Argument `num_unlabeled` must be an integer: a number is "
                 "learned for every example. Received: num_unlabeled=None"
             )
-        upper = np.inf if max_weight is None else max_weight
-        weights = np.asarray(initial_weight)
-        in_range = np.all((weights >= 0) & (weights <= upper))
-        if weights.shape not in ((), (num_examples,)) or not in_range:
-            raise ValueError(
-                "Argument `initial_weight` must be a float or one for each of "
-                f"{num_examples} examples, between 0 and max_weight="
-                f"{max_weight}. Received: initial_weight={initial_weight!r}"
-            )
+        _check_range(initial_weight, num_examples, max_weight)
         self.initial_weight = initial_weight
         self.max_weight = max_weight
         self._values = self.add_weight(
@@ -79,7 +71,12 @@ class ExampleWeights(Weighting):
         return 0.0, float("inf") if upper is None else upper
 
     def start(self, initial_weight: float) -> None:
-        """Lets all weights start at a number."""
+        """Lets all weights start at a number.
+
+        Raises:
+            ValueError: if it is not between 0 and `max_weight`.
+        """
+        _check_range(initial_weight, self.num_examples, self.max_weight)
         self.initial_weight = initial_weight
         self._values.assign(ops.full(self._values.shape, initial_weight))
 
@@ -118,3 +115,15 @@ class ExampleWeights(Weighting):
             "initial_weight": np.asarray(self.initial_weight).tolist(),
             "max_weight": self.max_weight,
         }
+
+
+def _check_range(initial_weight, num_examples, max_weight):
+    upper = np.inf if max_weight is None else max_weight
+    weights = np.asarray(initial_weight)
+    in_range = np.all((weights >= 0) & (weights <= upper))
+    if weights.shape not in ((), (num_examples,)) or not in_range:
+        raise ValueError(
+            "Argument `initial_weight` must be a float or one for each of "
+            f"{num_examples} examples, between 0 and max_weight="
+            f"{max_weight}. Received: initial_weight={initial_weight!r}"
+        )

@@ -12,7 +12,7 @@ from keras_influence.weighting.running_means import RunningMeans
 from keras_influence.weighting.signals import Examples
 from keras_influence.weighting.t_statistics import TStatistics
 from keras_influence.weighting.weight_network import WeightNetwork
-from keras_influence.weighting.weighting import Weighting
+from keras_influence.weighting.weighting import Weighting, quality_of
 
 # How far below 0 the sigmoid goes before it is cut, as in L0 regularization.
 STRETCH = 0.1
@@ -29,9 +29,10 @@ class PredictedWeights(Weighting):
     is learned by heart all the same when training is long.
 
     Where labels were given and mean losses are kept, no weight is above the one
-    that would be its own if those of the batch were handed out in the order of
-    mean losses, the highest to the lowest: the network says how much of a batch
-    to believe, and a label must not be among those that are learned late.
+    that would be its own if those of the batch's labels were handed out in the
+    order of mean losses, the highest to the lowest: the network says how much
+    of a batch to believe, and a label must not be among those that are learned
+    late.
 
     Args:
         weight_network: a `WeightNetwork`.
@@ -65,18 +66,7 @@ class PredictedWeights(Weighting):
         **kwargs,
     ):
         super().__init__(num_examples, **kwargs)
-        numbers = all(
-            isinstance(number, (int, float, np.number))
-            for number in (initial_weight, max_weight)
-        )
-        if not numbers or not 0 < initial_weight < max_weight < np.inf:
-            raise ValueError(
-                "With a `weight_network`, argument `max_weight` must be a "
-                "finite number and `initial_weight` one between 0 and it; "
-                "`weight_network=None` learns one free number an example. "
-                f"Received: initial_weight={initial_weight!r}, "
-                f"max_weight={max_weight!r}"
-            )
+        _check_range(initial_weight, max_weight)
         keeps_evidence = "evidence" in weight_network.signals
         keeps_losses = "mean_loss" in weight_network.signals
         if num_examples is None and (
@@ -124,17 +114,17 @@ class PredictedWeights(Weighting):
         The weights say how many examples do harm, the mean losses which, and
         more surely than a weight that changes from step to step.
         """
-        quality = super().quality()
         if self.mean_losses is None:
-            return quality
+            return super().quality()
         means = self.mean_losses.values + 1e-12
         seen = np.isfinite(means)
         if not seen.any():
             return means
+        doubted = quality_of(ops.convert_to_numpy(self.values)[seen]) < 0.5
         # The losses of those that are doubted, and the highest of the others.
         ordered = np.sort(means[seen])[::-1]
         limits = np.append(ordered, ordered[-1] / 2)
-        limit = limits[np.count_nonzero(quality[seen] < 0.5)]
+        limit = limits[np.count_nonzero(doubted)]
         return limit / (limit + means)
 
     def build(self, input_shape: tuple) -> None:
@@ -153,7 +143,12 @@ class PredictedWeights(Weighting):
         self.built = True
 
     def start(self, initial_weight: float) -> None:
-        """Lets all weights start at a number."""
+        """Lets all weights start at a number.
+
+        Raises:
+            ValueError: if it is not between 0 and `max_weight`.
+        """
+        _check_range(initial_weight, self.max_weight)
         self.initial_weight = initial_weight
         if self.last is not None:
             self.last.start(initial_weight)
@@ -173,7 +168,9 @@ class PredictedWeights(Weighting):
         weights = self.max_weight * _stretched_sigmoid(outputs)
         if self.mean_losses is None or examples.label is None:
             return weights
-        limits = _in_order_of(examples.mean_loss, weights)
+        limits = _in_order_of(
+            examples.mean_loss, weights, ops.cast(examples.mask, "bool")
+        )
         # The derivative goes on as if there were no limit.
         return weights - ops.stop_gradient(ops.relu(weights - limits))
 
@@ -187,9 +184,13 @@ class PredictedWeights(Weighting):
     def after_step(self, examples: Examples, weights: tf.Tensor) -> None:
         """Keeps the weights, to look at, and the losses."""
         if self.mean_losses is not None:
-            self.mean_losses.add(
-                *of_all_replicas(examples.index, examples.losses)
-            )
+            losses = examples.losses
+            if examples.label is not None:
+                # Labels were given, but none to this one.
+                losses = ops.where(
+                    ops.cast(examples.mask, "bool"), losses, float("nan")
+                )
+            self.mean_losses.add(*of_all_replicas(examples.index, losses))
         if self.last is not None:
             self.last.assign(*of_all_replicas(examples.index, weights))
 
@@ -211,6 +212,21 @@ class PredictedWeights(Weighting):
         return cls(**{**config, "weight_network": network})
 
 
+def _check_range(initial_weight, max_weight):
+    numbers = all(
+        isinstance(number, (int, float, np.number))
+        for number in (initial_weight, max_weight)
+    )
+    if not numbers or not 0 < initial_weight < max_weight < np.inf:
+        raise ValueError(
+            "With a `weight_network`, argument `max_weight` must be a "
+            "finite number and `initial_weight` one between 0 and it; "
+            "`weight_network=None` learns one free number an example. "
+            f"Received: initial_weight={initial_weight!r}, "
+            f"max_weight={max_weight!r}"
+        )
+
+
 def _stretched_sigmoid(outputs):
     """Any number to one from 0, which it reaches, to 1."""
     stretched = (1 + STRETCH) * ops.sigmoid(outputs) - STRETCH
@@ -218,16 +234,21 @@ def _stretched_sigmoid(outputs):
     return stretched + ops.stop_gradient(ops.relu(-stretched))
 
 
-def _in_order_of(losses, weights):
-    """The weights of a batch, the highest at the lowest loss, and so on."""
+def _in_order_of(losses, weights, labeled):
+    """The weights of a batch, the highest at the lowest loss, and so on.
+
+    Examples without a label keep their own, and give it to none.
+    """
     size = ops.shape(weights)[0]
-    weights, losses = of_all_replicas(weights, losses)
-    count = ops.shape(weights)[0]
-    ordered, _ = tf.math.top_k(weights, count)
+    ranked = ops.where(labeled, weights, -1.0)
+    losses = ops.where(labeled, losses, float("inf"))
+    ranked, losses = of_all_replicas(ranked, losses)
+    count = ops.shape(ranked)[0]
+    ordered, _ = tf.math.top_k(ranked, count)
     _, order = tf.math.top_k(-losses, count)
     # Not `invert_permutation`, which a GPU leaves to the host.
     limits = tf.scatter_nd(order[:, None], ordered, [count])
-    return of_this_replica(limits, size)
+    return ops.where(labeled, of_this_replica(limits, size), weights)
 
 
 def _logit_of(share):

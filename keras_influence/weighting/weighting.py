@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_influence import replicas
 from keras_influence.data.checks import check_integer
 from keras_influence.optimizers import MAdam, RowOptimizer
 from keras_influence.weighting.signals import Examples
@@ -94,8 +95,7 @@ class Weighting(keras.layers.Layer):
         Raises:
             ValueError: if no weights are kept.
         """
-        values = ops.convert_to_numpy(self.values)
-        return values / (values + max(float(values.mean()) / 2, 1e-12))
+        return quality_of(ops.convert_to_numpy(self.values))
 
     def differentiable(
         self, examples: Examples
@@ -108,14 +108,16 @@ class Weighting(keras.layers.Layer):
         Returns:
             The weights, a tensor of shape `(n,)`, and a function from
             `d L(V) / d λ`, a tensor of that shape, to
-            `Σ_u d L(V) / d λ_u · dλ_u / dφ` for each trainable variable `φ`: a
-            list of tensors or, where a variable has rows of examples, of
-            `tf.IndexedSlices`. It can be called once.
+            `Σ_u d L(V) / d λ_u · dλ_u / dφ` for each trainable variable `φ`,
+            plus the derivatives of the regularisers: a list of tensors or,
+            where a variable has rows of examples, of `tf.IndexedSlices`. It
+            can be called once.
         """
         variables = [v.value for v in self.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             weights = self(examples)
+            penalties = self.losses
         if len(weights.shape) != 1:
             raise ValueError(
                 f"`{type(self).__name__}.call` must return weights of shape "
@@ -124,7 +126,10 @@ class Weighting(keras.layers.Layer):
 
         def gradients(hypergradient):
             hypergradient = tf.cast(hypergradient, weights.dtype)
-            return tape.gradient([weights], variables, [hypergradient])
+            shares = [_share(hypergradient) for _ in penalties]
+            return tape.gradient(
+                [weights, *penalties], variables, [hypergradient, *shares]
+            )
 
         return weights, gradients
 
@@ -177,3 +182,15 @@ class Weighting(keras.layers.Layer):
     def get_config(self) -> dict:
         """The constructor's arguments."""
         return {**super().get_config(), "num_examples": self.num_examples}
+
+
+def _share(hypergradient):
+    """A replica's part of a regulariser; an update of zeros has none."""
+    [together] = replicas.of_all_replicas(hypergradient)
+    moves = ops.cast(ops.any(together != 0), "float32")
+    return moves / replicas.count()
+
+
+def quality_of(weights: np.ndarray) -> np.ndarray:
+    """Numbers from 0 to 1, below 0.5 where a weight is below half the mean."""
+    return weights / (weights + max(float(weights.mean()) / 2, 1e-12))

@@ -28,7 +28,7 @@ def fit():
     def fit(callback, steps=5, epochs=1, num_examples=24, model=None, **kwargs):
         if model is None:
             model = CountingModel(num_examples)
-            model.compile("sgd", "mse", **kwargs)
+            model.compile(**{"optimizer": "sgd", "loss": "mse", **kwargs})
         x = np.ones((2 * steps, 3))
         model.fit(*(x, x[:, :1], 2, epochs), verbose=0, callbacks=[callback])
         return model

@@ -1,5 +1,4 @@
 import tracemalloc
-import types
 
 import keras
 import numpy as np
@@ -30,6 +29,16 @@ def test_several_steps_per_execution(fit):
     history = WeightHistory(every=4)
     fit(history, steps=12, steps_per_execution=3)
     assert history.steps == [0, 6, 9, 12]
+
+
+def test_steps_are_batches_where_gradients_accumulate(fit):
+    history = WeightHistory(every=4, examples=[1])
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=4)
+    model = fit(history, steps=10, epochs=2, optimizer=optimizer)
+    assert history.steps == [0, 4, 8, 12, 16, 20]
+    assert int(optimizer.iterations) == 5
+    fit(history, steps=3, model=model)
+    assert history.steps == [20, 23]
 
 
 def test_quantiles_are_of_all_the_weights(fit):
@@ -91,7 +100,7 @@ def test_a_snapshot_does_not_copy_all_of_many_weights():
     class Model:
         n = 10 * weight_history.SAMPLE
         values = keras.Variable(np.linspace(0, 2, n, dtype="float32"))
-        optimizer = types.SimpleNamespace(iterations=0)
+        optimizer = keras.optimizers.SGD()
 
     Model.weighting = Model
     history = WeightHistory(examples=[0, 7])

@@ -44,6 +44,16 @@ def test_more_weights_than_examples():
         fit(model, 1)
 
 
+@pytest.mark.parametrize("method", ["evaluate", "predict", "fit"])
+def test_data_of_training_is_not_evaluated(method):
+    model = compiled(linear_network())
+    arguments = {"steps": 1}
+    if method == "fit":
+        arguments = {"steps_per_epoch": 1, "validation_data": data().take(1)}
+    with pytest.raises(ValueError, match=r"is for `fit\(\)`\. Evaluate"):
+        getattr(model, method)(data(), verbose=0, **arguments)
+
+
 def test_negative_ids():
     batch = next(iter(data()))
     batch["unlabeled"]["index"] = tf.range(-1, 7, dtype="int64")

@@ -34,6 +34,30 @@ INFLUENCES = {
 CLEAN = draw(10, 2, noise=0.2)
 
 
+def test_arguments_of_fit_by_their_place():
+    model = compiled(linear_network())
+    history = model.fit(data(), None, None, 2, 0, steps_per_epoch=1)
+    assert len(history.epoch) == 2
+    with pytest.raises(ValueError, match="`batch_size` of `fit"):
+        model.fit(data(), None, 8)
+
+
+def test_losses_are_scaled_where_the_network_is_of_half_precision():
+    class Half(keras.Model):
+        def __init__(self):
+            super().__init__(dtype="mixed_float16")
+            self.head = keras.layers.Dense(CLASSES, dtype="mixed_float16")
+
+        def call(self, x):
+            return self.head(x)
+
+    model = compiled(Half())
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert model.compute_dtype == "float16"
+    assert model(np.zeros((2, FEATURES))).dtype == "float16"
+    assert fit(model, 2)["steps_skipped"] == 0
+
+
 def copies_of_validation():
     """Validation examples, the first half with right labels, then wrong."""
     x, y = CLEAN

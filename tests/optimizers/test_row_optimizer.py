@@ -36,6 +36,17 @@ def state(optimizer, variable):
     return [keras.ops.convert_to_numpy(v) for v in (variable, *slots)]
 
 
+def test_bounds_of_the_weights_are_not_in_the_configuration():
+    optimizer = MAdam(0.05)
+    optimizer.set_default_bounds((0.0, 2.0))
+    assert optimizer.bounds == (0.0, 2.0)
+    assert MAdam.from_config(optimizer.get_config()).bounds is None
+    given = MAdam(0.05, bounds=(0.5, 1.0))
+    given.set_default_bounds((0.0, 2.0))
+    assert given.bounds == (0.5, 1.0)
+    assert MAdam.from_config(given.get_config()).bounds == (0.5, 1.0)
+
+
 @hypothesis.settings(max_examples=30, deadline=None)
 @hypothesis.given(data=st.data(), columns=st.sampled_from([(), (1,), (3,)]))
 def test_sparse_gradient_equals_its_dense_sum(data, columns):

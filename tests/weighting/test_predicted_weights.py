@@ -11,7 +11,7 @@ from keras_influence.weighting import (
 
 SIZE = 6
 LOSSES = tf.constant([0.5, -1.0, 2.0])
-EXAMPLES = Examples(index=np.array([4, 0, 2]), losses=LOSSES)
+EXAMPLES = Examples(index=np.array([4, 0, 2]), losses=LOSSES, mask=tf.ones(3))
 
 
 def linear(residual=False, signals="loss"):
@@ -115,6 +115,33 @@ def test_no_given_label_counts_more_than_its_place_by_mean_loss():
     )
     # The derivative goes on as if there were no limit.
     np.testing.assert_array_equal(slopes, same)
+
+
+def test_examples_without_a_label_take_no_place():
+    """Their loss is 0, and no other weight is to pay for it."""
+    with_labels = Examples(
+        index=np.array([4, 0, 2]),
+        losses=tf.constant([0.5, 2.0, 1.0]),
+        mask=tf.ones(3),
+        label=np.array([0, 1, 1]),
+    )
+    beside = Examples(
+        index=np.array([1, 4, 3, 0, 2]),
+        losses=tf.constant([0.0, 0.5, 0.0, 2.0, 1.0]),
+        mask=tf.constant([0.0, 1.0, 0.0, 1.0, 1.0]),
+        label=np.array([-1, 0, -1, 1, 1]),
+    )
+    found = []
+    for examples in (with_labels, beside):
+        weighting = made(linear(signals="mean_loss"))
+        for _ in range(2):
+            weights = weighting(examples)
+            weighting.after_step(examples, weights)
+        found.append((weights.numpy(), weighting.quality()))
+    (alone, quality), (weights, others) = found
+    np.testing.assert_allclose(weights[[1, 3, 4]], alone, rtol=1e-6)
+    np.testing.assert_allclose(others, quality, rtol=1e-6)
+    np.testing.assert_array_equal(np.isnan(others), [0, 1, 0, 1, 0, 1])
 
 
 def test_weights_that_start_alike_have_no_limit():

@@ -9,6 +9,7 @@ import keras_influence as ki
 from tests.cases.models import (
     LOSS,
     UNLABELED,
+    RowSGD,
     data,
     draw,
     fit,
@@ -94,6 +95,66 @@ def test_gradients_are_those_of_finite_differences():
     (gradient,) = gradients(hypergradient)
     expected = (value(1e-3) - value(-1e-3)) / 2e-3
     np.testing.assert_allclose(gradient, expected, rtol=1e-4)
+
+
+def regularized(weight_network, steps=1, **arguments):
+    model = ki.InfluenceModel(
+        linear_network(), UNLABELED, weight_network=weight_network
+    )
+    model.compile(
+        optimizer=keras.optimizers.SGD(0.1),
+        loss=LOSS,
+        unlabeled_loss=ki.losses.GivenLabels(),
+        weight_optimizer=RowSGD(0.1),
+        validation_set=draw(10, 2),
+        inner_steps=1,
+        **arguments,
+    )
+    fit(model, steps, half_wrong())
+    return model
+
+
+@pytest.mark.parametrize("kind", ["kernel", "activity"])
+def test_regularisers_of_a_weight_network_count(kind):
+    """Their gradient is added to that of the hypergradients."""
+
+    def hidden(penalty):
+        keras.utils.set_random_seed(0)
+        layer = keras.layers.Dense(4, **{f"{kind}_regularizer": penalty})
+        network = keras.Sequential(
+            [layer, keras.layers.Dense(1, kernel_initializer="zeros")]
+        )
+        weight_network = ki.WeightNetwork(("loss", "entropy"), network)
+        regularized(weight_network)
+        return layer.kernel.numpy()
+
+    zero, small, twice = (
+        hidden(keras.regularizers.L2(factor)) for factor in (0.0, 0.01, 0.02)
+    )
+    assert np.abs(small - zero).max() > 1e-6
+    np.testing.assert_allclose(twice - zero, 2 * (small - zero), atol=1e-6)
+    if kind == "kernel":
+        first = hidden(None)
+        np.testing.assert_allclose(first, zero, atol=1e-7)
+        # The output starts at zeros: the penalty alone moves the kernel.
+        np.testing.assert_allclose(small, 0.998 * zero, rtol=1e-5)
+
+
+def test_a_refused_update_does_not_regularise():
+    class Refuses(ki.solvers.Exact):
+        def solve(self, operator, vector):
+            solution = super().solve(operator, vector)
+            failed = tf.constant(ki.solvers.Reason.FAILED.value)
+            return solution._replace(reason=failed)
+
+    layer = keras.layers.Dense(1, kernel_regularizer="l2")
+    keras.utils.set_random_seed(0)
+    layer.build((None, 1))
+    before = layer.kernel.numpy()
+    weight_network = ki.WeightNetwork("loss", layer)
+    influence = ki.Influence(solver=Refuses())
+    regularized(weight_network, steps=3, influence=influence)
+    np.testing.assert_array_equal(layer.kernel, before)
 
 
 def test_arguments_that_a_weighting_stands_for():
