@@ -1,20 +1,20 @@
 """Networks with a `tf.function` of their own."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
 from keras_influence.keras_private import all_layers
+from keras_influence.shared_setting import SharedSetting
 
 # Compiled steps of Keras, which no `call` calls.
 STEPS = {"train_function", "test_function", "predict_function"}
 
-_LOCK = threading.Lock()
-# Threads that inline, and what was set before the first.
-_STATE = {"inside": 0, "before": False}
+_INLINED = SharedSetting(
+    tf.config.functions_run_eagerly, tf.config.run_functions_eagerly, True
+)
 
 
 @contextlib.contextmanager
@@ -34,9 +34,9 @@ def inlined(network: keras.Model) -> Iterator[None]:
     if not _has_functions(network):
         yield
         return
-    _enter()
     try:
-        yield
+        with _INLINED:
+            yield
     except tf.errors.OperatorNotAllowedInGraphError as error:
         raise ValueError(
             "The `tf.function`s of a network become part of the step that "
@@ -44,23 +44,6 @@ def inlined(network: keras.Model) -> Iterator[None]:
             "an `if` or a loop on tensors in them. Received: "
             f"network={network.name!r}. {error}"
         ) from error
-    finally:
-        _leave()
-
-
-def _enter():
-    with _LOCK:
-        if not _STATE["inside"]:
-            _STATE["before"] = tf.config.functions_run_eagerly()
-            tf.config.run_functions_eagerly(True)
-        _STATE["inside"] += 1
-
-
-def _leave():
-    with _LOCK:
-        _STATE["inside"] -= 1
-        if not _STATE["inside"]:
-            tf.config.run_functions_eagerly(_STATE["before"])
 
 
 def _has_functions(network):

@@ -188,6 +188,19 @@ def build_metrics(model: keras.Model, data, classes: int) -> None:
             metrics.build(labels, keras.KerasTensor((None, classes)))
 
 
+def own_frozen(layer: keras.layers.Layer) -> list:
+    """What would be trained of a layer itself, had nobody frozen it.
+
+    `non_trainable_variables` has batch statistics too.
+    """
+    return [v for v in layer._trainable_variables if not v.trainable]
+
+
+def mask_of(outputs: tf.Tensor) -> tf.Tensor | None:
+    """The mask that a layer's outputs carry, which Keras' losses apply."""
+    return getattr(outputs, "_keras_mask", None)
+
+
 def variable_place(
     optimizer: keras.optimizers.Optimizer, variable: keras.Variable
 ) -> int:

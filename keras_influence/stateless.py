@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_influence.inlined import inlined
 from keras_influence.keras_private import all_layers
+from keras_influence.second_derivatives import with_second_derivatives
 
 
 def stateless_call(
@@ -18,6 +19,7 @@ def stateless_call(
     """The outputs of a network whose variables have other values.
 
     Nothing that the call would change, batch statistics and seeds, is changed.
+    It can be differentiated twice.
 
     Args:
         network: a built `keras.Model`.
@@ -34,7 +36,8 @@ def stateless_call(
     variables = [*network.trainable_variables, *network.non_trainable_variables]
     values = [*trainable, *non_trainable]
     pairs = list(zip(variables, values, strict=True))
-    with inlined(network), keras.StatelessScope(state_mapping=pairs):
+    scope = keras.StatelessScope(state_mapping=pairs)
+    with inlined(network), with_second_derivatives(), scope:
         return network(x, training=training)
 
 

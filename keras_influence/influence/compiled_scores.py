@@ -64,7 +64,7 @@ def mean_objective(
         scope: a `LastLayerScope` or `VariablesScope`.
         batch: tuple `(x, y)`.
         loss: function from labels and logits to one value an example.
-        size: integer, or a scalar tensor of one.
+        size: number, or a scalar tensor of one.
         penalty: float, how much of the regularisers counts.
     """
     x, y = batch

@@ -23,14 +23,17 @@ def jvp(function: Callable, primals: list, tangents: list) -> Any:
 
     Returns:
         A nest of tensors like the function's outputs.
+
+    Raises:
+        ValueError: if an op has no second derivative.
     """
     # Whether there are own gradients only a graph tells.
     if tf.executing_eagerly():
-        return _double_reverse(function, primals, tangents)
+        return _twice_in_reverse(function, primals, tangents)
     try:
         return _forward_mode(function, primals, tangents)
     except (LookupError, NotImplementedError, TypeError, AttributeError):
-        return _double_reverse(function, primals, tangents)
+        return _twice_in_reverse(function, primals, tangents)
 
 
 def _forward_mode(function, primals, tangents):
@@ -44,6 +47,18 @@ def _forward_mode(function, primals, tangents):
     return keras.tree.map_structure(
         lambda z: accumulator.jvp(z, tf.UnconnectedGradients.ZERO), outputs
     )
+
+
+def _twice_in_reverse(function, primals, tangents):
+    try:
+        return _double_reverse(function, primals, tangents)
+    except LookupError as error:
+        raise ValueError(
+            "Influence in several layers takes second derivatives, and "
+            "TensorFlow has none of an operation in them: take "
+            "`parameters='last_layer'`, or a list of the layers after it. "
+            f"Received: {error}"
+        ) from error
 
 
 def _double_reverse(function, primals, tangents):

@@ -203,6 +203,12 @@ def _root_product(term, outputs, noise):
         p = ops.softmax(outputs)
         scaled = ops.sqrt(p) * noise
         return scaled - p * ops.sum(scaled, -1, keepdims=True)
+    if len(outputs.shape) != 3:
+        raise ValueError(
+            "`curvature='ekfac'` takes one row of logits an example: pool over "
+            "time, or take `'gauss_newton'`. Received: logits of shape "
+            f"{(outputs.shape[0], *outputs.shape[2:])}"
+        )
     shape = ops.shape(outputs)
     size, entries = shape[0], math.prod(shape[1:])
     blocks = OutputHessian(term, outputs).dense()

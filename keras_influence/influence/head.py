@@ -11,8 +11,9 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence.added_losses import added_losses, depend_on
+from keras_influence.influence.tied_weights import check_records
 from keras_influence.inlined import inlined
-from keras_influence.keras_private import all_layers
+from keras_influence.keras_private import all_layers, mask_of
 from keras_influence.layers import Recording, RecordingLayer, tapped
 from keras_influence.stateless import check_derivatives
 
@@ -107,7 +108,8 @@ def trace_outputs(network: keras.Model, inputs) -> tuple[int, bool]:
 
     Raises:
         ValueError: if the network has several outputs, they are
-            probabilities, or derivatives do not reach a layer.
+            probabilities, or derivatives do not reach a layer, or not by what
+            it records.
     """
     found = []
 
@@ -120,7 +122,10 @@ def trace_outputs(network: keras.Model, inputs) -> tuple[int, bool]:
         found.append((output.shape[-1], bool(added_losses(network))))
 
     _trace(trace, inputs)
-    if not all(map(_says_all, all_layers(network))):
+    layers = all_layers(network)
+    if any(isinstance(layer, RecordingLayer) for layer in layers):
+        _trace(functools.partial(check_records, network), inputs)
+    if not all(map(_says_all, layers)):
         check = functools.partial(check_derivatives, network)
         # Not `_trace`, within which nothing is recorded for derivatives.
         tf.function(check, autograph=False).get_concrete_function(
@@ -266,6 +271,21 @@ def _check_single(network, output):
             f"Received: network={network.name!r}, which has "
             f"{len(keras.tree.flatten(output))}, in a "
             f"{type(output).__name__}"
+        )
+    for layer in all_layers(network):
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                "A layer with `stateful=True` goes on from what it saw last, "
+                "so that nothing it gives is of one example: make it without. "
+                f"Received: layer {layer.name!r}"
+            )
+    if mask_of(output) is not None:
+        raise ValueError(
+            "The network's output carries a mask, as of `mask_zero=True` or a "
+            "`Masking` layer, and each of its positions would count: pool over "
+            "time, or give the positions to leave out a label that the loss "
+            "ignores (`ignore_class`) and make the network without a mask. "
+            f"Received: network={network.name!r}"
         )
 
 

@@ -12,6 +12,7 @@ from keras_influence.influence.presets import PRESETS
 from keras_influence.influence.scope import (
     LastLayerScope,
     VariablesScope,
+    layers_of,
     scope_variables,
 )
 from keras_influence.influence.unrolled import Unrolled
@@ -65,21 +66,8 @@ class Influence:
                 f"Argument `curvature` must be one of {CURVATURES}. "
                 f"Received: curvature={curvature!r}"
             )
-        if isinstance(parameters, str):
-            if parameters not in ("last_layer", "all"):
-                raise ValueError(
-                    "Argument `parameters` must be 'last_layer', 'all' or a "
-                    f"list of layers. Received: parameters={parameters!r}"
-                )
-            self._layers = parameters
-        else:
-            self._layers = list(parameters)
-            parameters = [str(getattr(p, "name", p)) for p in self._layers]
-        if not callable(outer) and outer not in ("loss", "margin"):
-            raise ValueError(
-                "Argument `outer` must be 'loss', 'margin' or a function of "
-                f"labels and logits. Received: outer={outer!r}"
-            )
+        self.parameters, self._layers = layers_of(parameters)
+        outers.check(outer)
         if solver is None:
             solver = (
                 solvers.Identity()
@@ -96,7 +84,6 @@ class Influence:
                 "With `curvature=None` there is nothing to solve: argument "
                 f"`solver` must be `Identity()`. Received: solver={solver!r}"
             )
-        self.parameters = parameters
         self.curvature = curvature
         self.solver = solver
         self.outer = outer

@@ -1,13 +1,16 @@
 """What the validation set judges by: the outer objective of Eq. 6."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from keras_influence.influence.label_checks import check_distributions
+from keras_influence.influence.per_example_loss import one_each
 
 
 def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -78,6 +81,15 @@ def check_labels(
         )
 
 
+def check(outer: str | Callable) -> None:
+    """Raises a `ValueError` unless it is such as `resolve` takes."""
+    if not callable(outer) and outer not in ("loss", "margin"):
+        raise ValueError(
+            "Argument `outer` must be 'loss', 'margin' or a function of "
+            f"labels and logits. Received: outer={outer!r}"
+        )
+
+
 def resolve(outer: str | Callable, loss: Callable) -> Callable:
     """The per-example function `(labels, logits) -> (n,)` behind a choice.
 
@@ -86,7 +98,7 @@ def resolve(outer: str | Callable, loss: Callable) -> Callable:
         loss: the per-example loss that `"loss"` stands for.
     """
     if callable(outer):
-        return outer
+        return functools.partial(_of_function, outer)
     if outer == "margin" and getattr(loss, "ignored", None) is not None:
         raise ValueError(
             "`outer='margin'` knows no class to ignore: leave such examples "
@@ -94,3 +106,10 @@ def resolve(outer: str | Callable, loss: Callable) -> Callable:
             f"ignore_class={loss.ignored}"  # pyright: ignore
         )
     return {"loss": loss, "margin": margin}[outer]
+
+
+def _of_function(outer, labels, logits):
+    labels = ops.convert_to_tensor(labels)
+    if keras.backend.is_float_dtype(labels.dtype):
+        labels = ops.cast(labels, logits.dtype)
+    return one_each("outer", outer, outer(labels, logits))

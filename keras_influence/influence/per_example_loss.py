@@ -80,15 +80,7 @@ class PerExampleLoss:
         """Losses of shape `(n,)` from labels and logits `(n, units)`."""
         function = getattr(self.loss, "call", self.loss)
         losses = function(self._targets(wide(labels), logits), logits)
-        if len(losses.shape) == 0:
-            raise ValueError(
-                "Argument `loss` must give a number for each example, since "
-                "examples are weighted, as Keras' functions do. Received: "
-                f"loss={self.loss!r}, which gives a single one"
-            )
-        if len(losses.shape) == 1:
-            return losses
-        return ops.mean(ops.reshape(losses, (ops.shape(losses)[0], -1)), -1)
+        return one_each("loss", self.loss, losses)
 
     def _targets(self, labels, logits):
         """Labels that a loss does not broadcast against the logits."""
@@ -114,7 +106,7 @@ class PerExampleLoss:
                 f"shape {tuple(labels.shape)} beside logits of shape "
                 f"{tuple(logits.shape)}"
             )
-        return labels
+        return ops.cast(labels, logits.dtype)  # as Keras does
 
     @property
     def takes_classes(self) -> bool:
@@ -135,10 +127,15 @@ class PerExampleLoss:
         return ops.any(counted, -1)
 
     def count(self, labels: tf.Tensor) -> Any:
-        """How many examples Keras' mean is over: those not ignored."""
+        """How many examples Keras' mean is over: those not ignored.
+
+        An example with several labels, some of them ignored, is a part of one.
+        """
+        size = ops.shape(labels)[0]
         if self.ignored is None:
-            return ops.shape(labels)[0]
-        return ops.sum(ops.cast(self.counts(labels), "int32"))
+            return size
+        counted = ops.cast(wide(labels) != self.ignored, "float64")
+        return ops.sum(ops.mean(ops.reshape(counted, (size, -1)), -1))
 
     def outside(self, labels: tf.Tensor | np.ndarray, classes: int) -> Any:
         """Which labels are none of the classes, a boolean tensor."""
@@ -220,6 +217,28 @@ class PerExampleLoss:
         return (
             config.get("axis", -1) == -1 and config.get("ignore_class") is None
         )
+
+
+def one_each(name: str, function: Any, losses: tf.Tensor) -> tf.Tensor:
+    """Losses of shape `(n,)`, the means where an example has several.
+
+    Args:
+        name: string, the argument that gave them.
+        function: what was given as that argument.
+        losses: tensor with `n` rows.
+
+    Raises:
+        ValueError: if there is a single one for all examples.
+    """
+    if len(losses.shape) == 0:
+        raise ValueError(
+            f"Argument `{name}` must give a number for each example, since "
+            "examples are weighted, as Keras' functions do. Received: "
+            f"{name}={function!r}, which gives a single one"
+        )
+    if len(losses.shape) == 1:
+        return losses
+    return ops.mean(ops.reshape(losses, (ops.shape(losses)[0], -1)), -1)
 
 
 def expects_probabilities(loss) -> bool:

@@ -241,6 +241,8 @@ def group_influence(
     Reference: Koh et al., "On the Accuracy of Influence Functions for
     Measuring Group Effects", 2019.
     """
+    if tf.is_tensor(groups):
+        groups = keras.ops.convert_to_numpy(groups)
     listed = getattr(groups, "tolist", None)
     names = listed() if listed else list(groups)
     # Not a number is one group, though it does not equal itself.

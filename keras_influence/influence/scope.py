@@ -1,7 +1,7 @@
 """Which parameters the influence sees, and its two objectives in them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 from keras import ops
@@ -135,6 +135,31 @@ class VariablesScope:
         return [places[id(v)] for v in self.variables]
 
 
+def layers_of(
+    parameters: str | Iterable[str | keras.layers.Layer],
+) -> tuple[str | list, str | list]:
+    """What an influence keeps of its argument `parameters`.
+
+    Args:
+        parameters: `"last_layer"`, `"all"`, or layers and names of layers.
+
+    Returns:
+        The names, which a configuration can hold, and the layers.
+
+    Raises:
+        ValueError: if it is another string.
+    """
+    if not isinstance(parameters, str):
+        layers = list(parameters)
+        return [str(getattr(p, "name", p)) for p in layers], layers
+    if parameters not in ("last_layer", "all"):
+        raise ValueError(
+            "Argument `parameters` must be 'last_layer', 'all' or a "
+            f"list of layers. Received: parameters={parameters!r}"
+        )
+    return parameters, parameters
+
+
 def scope_variables(network: keras.Model, parameters) -> list:
     """The trainable variables of a scope.
 
@@ -152,8 +177,13 @@ def scope_variables(network: keras.Model, parameters) -> list:
     else:
         known = all_layers(network)
         layers = [_layer(known, entry) for entry in parameters]
+    # A layer may be trainable in a network that is not.
+    trainable = {id(v) for v in network.trainable_variables}
     variables = {
-        id(v): v for layer in layers for v in layer.trainable_variables
+        id(v): v
+        for layer in layers
+        for v in layer.trainable_variables
+        if id(v) in trainable
     }
     if not variables:
         raise ValueError(

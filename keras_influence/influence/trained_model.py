@@ -45,9 +45,9 @@ class Examples(NamedTuple):
     batches: Any
     labels: list
 
-    def count(self, loss: Callable) -> int:
+    def count(self, loss: Callable) -> float:
         """How many examples the mean of a loss is over."""
-        return sum(int(count(loss, y)) for y in self.labels)
+        return sum(float(count(loss, y)) for y in self.labels)
 
 
 class TrainedModel:
@@ -78,6 +78,12 @@ class TrainedModel:
             )
         self.loss = PerExampleLoss(loss_of(model, loss))
         self.influence: Any = influence or Influence()
+        if not isinstance(self.influence, (Influence, Unrolled)):
+            raise ValueError(
+                "Argument `influence` must be a `keras_influence.Influence`, "
+                "such as `Influence.preset(name)`, or an `Unrolled`. Received: "
+                f"influence={influence!r}"
+            )
         self.outer_loss = self.influence.outer_loss(self.loss)
         self.batch_size = batch_size
         self.verbose = verbose

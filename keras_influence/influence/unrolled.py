@@ -1,7 +1,7 @@
 """Truncated unrolled differentiation: a row of table A1 of its own kind."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import tensorflow as tf
@@ -10,7 +10,11 @@ from keras import ops
 from keras_influence.influence import outer as outers
 from keras_influence.influence.head import Head
 from keras_influence.influence.objective import Objective
-from keras_influence.influence.scope import VariablesScope, scope_variables
+from keras_influence.influence.scope import (
+    VariablesScope,
+    layers_of,
+    scope_variables,
+)
 from keras_influence.representation import representation
 from keras_influence.solvers import Operator, Reason, Solution
 from keras_influence.solvers.operator import norm
@@ -57,7 +61,7 @@ class Unrolled:
         self,
         steps: int = 5,
         learning_rate: float = 0.1,
-        parameters: str | Sequence = "all",
+        parameters: str | Iterable[str | keras.layers.Layer] = "all",
         curvature: str = "hessian",
         outer: str | Callable = "loss",
     ):
@@ -72,9 +76,10 @@ class Unrolled:
                 "Argument `curvature` must be 'hessian', 'gauss_newton' or "
                 f"'outer_product'. Received: curvature={curvature!r}"
             )
+        outers.check(outer)
         self.steps = steps
         self.learning_rate = learning_rate
-        self.parameters = parameters
+        self.parameters, self._layers = layers_of(parameters)
         self.curvature = curvature
         self.outer = outer
 
@@ -82,10 +87,10 @@ class Unrolled:
         """The scope; past iterates need the network even for its head."""
         if self.parameters == "last_layer":
             assert head is not None
-            return VariablesScope(network, head.variables)
-        return VariablesScope(
-            network, scope_variables(network, self.parameters)
-        )
+            return VariablesScope(
+                network, scope_variables(network, [head.layer])
+            )
+        return VariablesScope(network, scope_variables(network, self._layers))
 
     def step_scores(
         self, inner: Sequence[Objective], outer: Objective

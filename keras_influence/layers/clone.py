@@ -2,7 +2,7 @@ import warnings
 
 import keras
 
-from keras_influence.keras_private import all_layers
+from keras_influence.keras_private import all_layers, own_frozen
 from keras_influence.layers.convolution import Conv2D, DepthwiseConv2D
 from keras_influence.layers.dense import Dense
 from keras_influence.layers.einsum_dense import EinsumDense
@@ -55,8 +55,8 @@ def recording_clone(model: keras.Model) -> keras.Model:
     """
     _check(model)
     clone, copies = _cloned(model, _recording_copy)
-    for pair in copies:
-        _copy_state(*pair)
+    for layer, copy in copies:
+        _copy_state(layer, copy, {id(v) for v in layer.weights})
     _warn_of_unrecorded([copy for _, copy in copies])
     return clone
 
@@ -64,8 +64,9 @@ def recording_clone(model: keras.Model) -> keras.Model:
 def untrained_clone(model: keras.Model) -> keras.Model:
     """Clones a model with trainable parameters that start anew.
 
-    What training does not change is as it was: frozen layers, and what
-    preprocessing layers were adapted to, which are shared.
+    What training does not change is as it was: frozen weights, of layers that
+    have others too, and what preprocessing layers were adapted to, which are
+    shared.
 
     Args:
         model: a built `keras.Model`.
@@ -77,13 +78,12 @@ def untrained_clone(model: keras.Model) -> keras.Model:
     if _has_graph(model):
         clone, copies = _cloned(model, _copy)
         for layer, copy in copies:
-            if _is_frozen(layer):
-                _copy_state(layer, copy)
+            _copy_state(layer, copy, {id(v) for v in _frozen(layer)})
         return clone
     held = [
         layer.name
         for layer in all_layers(model)
-        if _is_adapted(layer) or not layer.trainable
+        if _is_adapted(layer) or not layer.trainable or own_frozen(layer)
     ]
     if held:
         raise ValueError(
@@ -120,8 +120,13 @@ def _is_adapted(layer):
     return hasattr(layer, "adapt")
 
 
-def _is_frozen(layer):
-    return bool(layer.weights) and not layer.trainable_weights
+def _frozen(layer):
+    """All of frozen layers in it, and frozen weights of the others."""
+    return [
+        variable
+        for part in all_layers(layer)
+        for variable in (own_frozen(part) if part.trainable else part.variables)
+    ]
 
 
 def _check(model):
@@ -170,10 +175,12 @@ def _copy_trainable(model, clone):
         _copy_trainable(layer, clone.get_layer(layer.name))
 
 
-def _copy_state(layer, copy):
+def _copy_state(layer, copy, chosen):
+    """Copies the weights with these ids, and what is trainable of all."""
     copy.trainable = layer.trainable
     for ours, theirs in zip(copy.weights, layer.weights, strict=True):
-        ours.assign(theirs)
+        if id(theirs) in chosen:
+            ours.assign(theirs)
         ours.trainable = theirs.trainable
 
 

@@ -26,8 +26,9 @@ class Embedding(RecordingLayer, keras.layers.Embedding):
 
     def features(self, inputs):
         """The tokens as integers."""
-        is_int = keras.backend.is_int_dtype(inputs.dtype)
-        return inputs if is_int else ops.cast(inputs, "int32")
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        wide = dtype in ("int32", "int64")
+        return inputs if wide else ops.cast(inputs, "int32")
 
     def linear(self, features, embeddings):
         """The rows of the embeddings that the tokens name."""

@@ -6,7 +6,7 @@ from keras_influence.solvers.conjugate_gradient import (
     conjugate_gradient,
     conjugate_gradient_from_lanczos,
 )
-from keras_influence.solvers.operator import DenseOperator
+from keras_influence.solvers.operator import DenseOperator, norm
 from keras_influence.solvers.reason import Reason, reason_if
 from keras_influence.solvers.solver import (
     Solution,
@@ -42,7 +42,8 @@ class Exact(Solver):
     - else conjugate gradient to `1e-5` of the right-hand side (`1e-10` in
       float64), within the span of the examples where there are fewer of them
       than features. It is preconditioned, up to a million parameters, unless
-      the damping bounds the condition number by 1000.
+      the damping bounds the condition number by 1000; what does not converge
+      is factorised, up to 4096 parameters.
 
     Args:
         damping: float, what is added to every eigenvalue. Defaults to `1e-3`.
@@ -88,10 +89,12 @@ class Exact(Solver):
         solution = super().solve(operator, vector)
         # A matrix that is singular in rounding can still have a factor.
         garbage = solution.valid & (solution.residual >= GARBAGE)
+        ended = solution.reason == Reason.TOLERANCE_NOT_REACHED.value
+        meaning = reason_if(
+            ended, Reason.NOT_CONVERGED, Reason.NOT_POSITIVE_DEFINITE
+        )
         return solution._replace(
-            reason=reason_if(
-                garbage, Reason.NOT_POSITIVE_DEFINITE, solution.reason
-            )
+            reason=reason_if(garbage, meaning, solution.reason)
         )
 
     def solve_all(self, operator, vectors) -> Solution:
@@ -169,12 +172,31 @@ class Exact(Solver):
         inverse = operator.inverse(damping)
         if inverse is not None:
             return _checked(inverse(vector))
-        if not self._writes_out(operator):
-            return self._matrix_free(operator, damping, vector)
-        identity = ops.eye(operator.size, dtype=operator.dtype)
-        # Not `ops.cholesky`, which raises where this one gives NaN.
-        factor = tf.linalg.cholesky(operator.as_matrix() + damping * identity)
-        return _checked(tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0])
+        if self._writes_out(operator):
+            return _factorised(operator, damping, vector)
+        solution, reason, products = self._matrix_free(
+            operator, damping, vector
+        )
+        if self._bounded or operator.size > MAX_SHARED:
+            return solution, reason, products
+
+        def error(x):
+            return norm(operator.matvec(x) + damping * x - vector)
+
+        def factorised():
+            other, found = _factorised(operator, damping, vector)
+            better = error(other) < error(solution)
+            return (
+                ops.where(better, other, solution),
+                ops.where(better, found, reason),
+                products + 2,
+            )
+
+        return ops.cond(
+            reason == Reason.TOLERANCE_NOT_REACHED.value,
+            factorised,
+            lambda: (solution, reason, products),
+        )
 
     def _matrix_free(self, operator, damping, vector):
         restriction = operator.restriction if self.damping else None
@@ -207,6 +229,13 @@ class Exact(Solver):
             "max_dense": self.max_dense,
             "tolerance": self.tolerance,
         }
+
+
+def _factorised(operator, damping, vector):
+    identity = ops.eye(operator.size, dtype=operator.dtype)
+    # Not `ops.cholesky`, which raises where this one gives NaN.
+    factor = tf.linalg.cholesky(operator.as_matrix() + damping * identity)
+    return _checked(tf.linalg.cholesky_solve(factor, vector[:, None])[:, 0])
 
 
 def _checked(solution):

@@ -45,6 +45,11 @@ class Reason(enum.IntEnum):
         "the iteration diverged: raise the damping or take smaller steps",
     )
     FAILED = 5, "the solver reports that it failed"
+    NOT_CONVERGED = (
+        6,
+        "the iterations came to no solution: raise the damping or, of `Exact`, "
+        "`max_dense`",
+    )
 
 
 def as_reason(outcome):

@@ -1,3 +1,4 @@
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -243,7 +244,7 @@ def solve_each(solve: Callable, vectors: tf.Tensor) -> Solution:
 def check_positive_integers(**arguments):
     """Raises for the first argument that is not an `int` >= 1."""
     for name, value in arguments.items():
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, numbers.Integral) or value < 1:
             raise ValueError(
                 f"Argument `{name}` must be an `int` >= 1. "
                 f"Received: {name}={value!r}"

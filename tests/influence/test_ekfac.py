@@ -321,3 +321,20 @@ def test_layers_in_scope_must_record():
                 loss=LOSS,
                 influence=ki.Influence.preset("ekfac", parameters=parameters),
             )
+
+
+def test_logits_of_several_positions_are_refused():
+    model = keras.Sequential(
+        [
+            keras.Input((4,), dtype="int32"),
+            ki.layers.Embedding(5, 3),
+            ki.layers.Dense(2),
+        ]
+    )
+    x, y = np.ones((6, 4), int), np.ones((6, 4), int)
+    with pytest.raises(ValueError, match=r"one row of logits.*4, 2\)"):
+        ki.influence_scores(
+            *(model, (x, y), (x, y)),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            influence=ki.Influence("all", "ekfac"),
+        )

@@ -62,9 +62,49 @@ def test_choices():
 
     assert outer.resolve("loss", loss) is loss
     assert outer.resolve("margin", loss) is outer.margin
-    assert outer.resolve(mine, loss) is mine
+    logits = np.array([[1.0, 2.0], [3.0, 4.0]], "float32")
+    judged = outer.resolve(mine, loss)(np.zeros(2), logits)
+    np.testing.assert_array_equal(judged, [1.0, 3.0])
     influence = ki.Influence(outer="margin")
     assert influence.outer_loss(loss) is outer.margin
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])
+@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+def test_a_function_that_gives_a_column(parameters, dtype):
+    """As the loss, whatever the shape of its values and dtype of labels."""
+
+    def column(labels, logits):
+        labels = keras.ops.cast(labels, logits.dtype)
+        return keras.ops.square(keras.ops.reshape(labels, (-1, 1)) - logits)
+
+    def plain(labels, logits):
+        return keras.ops.square(labels - logits[:, 0])
+
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+    y = np.arange(6).astype(dtype)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    functions = ["loss", column, *([plain] if "float" in dtype else [])]
+    by_loss, *others = (
+        ki.influence_scores(
+            *(model, (x, y), (x, y)),
+            loss="mse",
+            influence=ki.Influence(parameters, outer=function),
+        )
+        for function in functions
+    )
+    for scores in others:
+        np.testing.assert_allclose(scores, by_loss, rtol=1e-5)
+
+
+def test_a_function_that_gives_a_single_value():
+    x, y = np.ones((4, 3), "float32"), np.zeros(4)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    influence = ki.Influence(outer=lambda y, z: keras.ops.mean(z))
+    with pytest.raises(ValueError, match="`outer` must give a number for each"):
+        ki.influence_scores(
+            model, (x, y), (x, y), loss="mse", influence=influence
+        )
 
 
 def test_margin_has_gradient_where_the_loss_has_none():

@@ -48,6 +48,25 @@ def test_equals_the_keras_loss_of_one_example(loss, labels):
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
+def squared(labels, logits):
+    """Without a cast of its own: Keras casts labels to the logits' dtype."""
+    return ops.mean(ops.square(labels - logits), -1)
+
+
+class Squared(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return squared(y_true, y_pred)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "uint8"])
+@pytest.mark.parametrize("loss", [squared, Squared()])
+def test_labels_have_the_dtype_of_the_logits(loss, dtype):
+    labels = np.arange(12).reshape(4, 3).astype(dtype)
+    losses = PerExampleLoss(loss)(labels, LOGITS)
+    expected = ((labels.astype("float64") - LOGITS) ** 2).mean(-1)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("labels", [np.arange(4), np.arange(4)[:, None]])
 @pytest.mark.parametrize("loss", ["mse", "mean_squared_error"])
 def test_one_output_with_labels_of_one_dimension(loss, labels):

@@ -149,3 +149,13 @@ def test_numbers_of_numpy():
     arguments = {**arguments_of(), "batch_size": np.int64(3)}
     found = ki.top_k(network(), TRAIN, VALIDATION, np.int64(2), **arguments)
     assert found.helpful.ids.shape == (5, 2)
+
+
+def test_groups_in_a_tensor():
+    groups = np.arange(len(TRAIN[1])) % 3
+    model = network()
+    expected, found = (
+        ki.group_influence(model, TRAIN, VALIDATION, g, loss=LOSS)
+        for g in (groups, tf.constant(groups))
+    )
+    assert found == expected

@@ -195,3 +195,10 @@ def test_the_share_of_every_view_is_kept(dropout):
         for softmax in ((0.0, 1.0), False)
     )
     np.testing.assert_allclose(closed, by_differentiation, atol=1e-5)
+
+
+def test_a_layer_that_is_trainable_in_a_network_that_is_not(network):
+    network.trainable = False
+    network.layers[-1].trainable = True
+    with pytest.raises(ValueError, match="none is trainable"):
+        scope.scope_variables(network, ["head"])

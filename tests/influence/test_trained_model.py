@@ -228,6 +228,89 @@ def test_ignored_examples_count_as_if_left_out(parameters, batch_size):
     np.testing.assert_allclose(own[known], expected_own, rtol=1e-4, atol=1e-7)
 
 
+def test_ignored_positions_do_not_count():
+    """Keras' mean is over positions: beside damping this shows."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(9, 4, 3)).astype("float32")
+    y = random.integers(0, 3, (9, 4))
+    y[:, 2:][random.random((9, 2)) < 0.7] = -1
+    model = keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(3)])
+    solver = ki.solvers.Exact(0.3)
+    scores, single = (
+        ki.influence_scores(
+            *(model, train, train),
+            loss=IGNORING,
+            influence=ki.Influence("all", solver=solver),
+        )
+        for train in ((x, y),)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(scores, single)
+    # Every position as an example of its own, and their scores added up.
+    flat = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    flat.set_weights(model.get_weights())
+    known = y >= 0
+    each = ki.influence_scores(
+        *(flat, (x[known], y[known]), (x[known], y[known])),
+        loss=IGNORING,
+        influence=ki.Influence(solver=solver),
+    )
+    expected = np.zeros(9)
+    np.add.at(expected, np.nonzero(known)[0], each)
+    np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_masked_output_is_refused():
+    model = keras.Sequential(
+        [
+            keras.Input((5,), dtype="int32"),
+            keras.layers.Embedding(6, 2, mask_zero=True),
+            keras.layers.Dense(3),
+        ]
+    )
+    x, y = np.ones((4, 5), "int32"), np.zeros((4, 5), int)
+    with pytest.raises(ValueError, match="output carries a mask"):
+        ki.influence_scores(
+            *(model, (x, y), (x, y)), loss=LOSS, influence=ki.Influence("all")
+        )
+    pooled = keras.Sequential(
+        [
+            *model.layers[:1],
+            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.Dense(3),
+        ]
+    )
+    scores = ki.influence_scores(pooled, (x, y[:, 0]), (x, y[:, 0]), loss=LOSS)
+    assert scores.shape == (4,)
+
+
+@pytest.mark.parametrize("parameters", ["last_layer", "all"])
+def test_a_layer_that_goes_on_from_the_last_batch_is_refused(parameters):
+    model = keras.Sequential(
+        [
+            keras.Input(batch_shape=(4, 5, 2)),
+            keras.layers.LSTM(3, stateful=True),
+            keras.layers.Dense(3),
+        ]
+    )
+    x, y = np.ones((4, 5, 2), "float32"), np.arange(4) % 3
+    with pytest.raises(ValueError, match=r"`stateful=True`.*'lstm"):
+        ki.influence_scores(
+            *(model, (x, y), (x, y)),
+            loss=LOSS,
+            influence=ki.Influence(parameters),
+        )
+
+
+def test_what_an_influence_must_be():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    x, y = np.ones((4, 3), "float32"), np.arange(4) % 3
+    with pytest.raises(ValueError, match=r"`influence` must.*'luketina'"):
+        ki.influence_scores(
+            model, (x, y), (x, y), loss=LOSS, influence="luketina"
+        )
+
+
 @pytest.mark.parametrize("parameters", ["last_layer", "all"])
 @pytest.mark.parametrize(
     ("name", "wrong", "loss", "outer", "message"),

@@ -243,6 +243,8 @@ def test_why_unrolling_failed():
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"learning_rate": np.inf}, "learning_rate=inf"),
         ({"curvature": "ekfac"}, "curvature='ekfac'"),
+        ({"parameters": "alll"}, "parameters='alll'"),
+        ({"outer": "margn"}, "outer='margn'"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -255,3 +257,29 @@ def test_configuration():
     copy = ki.Unrolled.from_config(unrolled.get_config())
     assert copy.get_config() == unrolled.get_config()
     assert copy.outer == "margin"
+
+
+def test_layers_survive_serialisation():
+    network = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)]
+    )
+    unrolled = ki.Unrolled(parameters=[network.layers[1]])
+    copy = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(unrolled)
+    )
+    assert copy.parameters == [network.layers[1].name]
+    for each in (unrolled, copy):
+        scope = each.scope(network, None)
+        assert scope.variables == network.layers[1].trainable_variables
+
+
+def test_a_frozen_last_layer():
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    network.layers[0].trainable = False
+    x, y = data(6, 0)
+    with pytest.raises(ValueError, match="none is trainable"):
+        ki.influence_scores(
+            *(network, (x, y), (x, y)),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            influence=ki.Unrolled(2, parameters="last_layer"),
+        )

@@ -273,3 +273,54 @@ def test_what_layers_were_adapted_to(layer, seen, clone):
     np.testing.assert_array_equal(copy.layers[0](seen), before(seen))
     assert not layer.trainable
     assert copy.layers[-1].kernel is not model.layers[-1].kernel
+
+
+@keras.saving.register_keras_serializable("test_clone")
+class HalfFrozen(stock.Layer):
+    """A block that was pretrained, with a layer that was not."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.before = stock.Dense(4, trainable=False)
+        self.after = stock.Dense(4)
+
+    def call(self, x):
+        return self.after(self.before(x))
+
+
+def frozen_kernel():
+    layer = stock.Dense(4)
+    layer.build((None, 4))
+    layer.kernel.trainable = False
+    return layer
+
+
+def low_rank():
+    layer = stock.Dense(4)
+    layer.build((None, 4))
+    layer.enable_lora(2)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("made", "kept"),
+    [(frozen_kernel, 1), (low_rank, 1), (HalfFrozen, 2)],
+)
+def test_weights_that_are_frozen_one_by_one_do_not_start_anew(made, kept):
+    layer = made()
+    model = keras.Sequential(
+        [keras.Input((4,)), layer, stock.BatchNormalization(), stock.Dense(2)]
+    )
+    randomize(model)
+    clone = untrained_clone(model)
+    same = [
+        np.array_equal(ours, theirs)
+        for ours, theirs in zip(clone.weights, model.weights, strict=True)
+    ]
+    frozen = {id(v) for v in layer.weights if not v.trainable}
+    assert len(frozen) == kept
+    # Batch statistics are nothing that was frozen.
+    assert same == [id(v) in frozen for v in model.weights]
+    assert [v.trainable for v in clone.weights] == [
+        v.trainable for v in model.weights
+    ]

@@ -2,6 +2,7 @@ import hypothesis
 import hypothesis.strategies as st
 import keras
 import numpy as np
+import pytest
 
 from keras_influence.layers import Embedding
 from tests.cases.layers import check_primitives, few_examples, run_layer_test
@@ -32,3 +33,13 @@ def test_keeps_the_mask():
     layer = Embedding(6, 3, mask_zero=True)
     mask = layer(np.array([[1, 0]]))._keras_mask
     assert mask.numpy().tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int64", "float32"]
+)
+def test_tokens_of_any_dtype(dtype):
+    tokens = np.array([[1, 0], [3, 2]], dtype)
+    layer = Embedding(6, 3)
+    expected = layer(tokens.astype("int32"))
+    np.testing.assert_array_equal(layer(tokens), expected)

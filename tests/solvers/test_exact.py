@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_influence.solvers import DenseOperator, Exact, Operator, Reason
+from keras_influence.solvers import (
+    DenseOperator,
+    Exact,
+    Operator,
+    Reason,
+    exact,
+)
 from tests.cases.solvers import errors, right_hand_side, rotated, solve
 
 
@@ -208,3 +214,46 @@ def test_the_damping_costs_no_products_of_its_own():
 def test_a_tolerance_outside_its_range(tolerance):
     with pytest.raises(ValueError, match="`tolerance`"):
         Exact(tolerance=tolerance)
+
+
+def hard(dtype="float64"):
+    """More than a thousand products do not solve it."""
+    return rotated(np.geomspace(1e-9, 1, 400)).astype(dtype)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_does_not_converge_is_factorised(compiled):
+    matrix, vector = hard(), right_hand_side(400)
+
+    class Products(Operator):
+        def matvec(self, vector):
+            return tf.linalg.matvec(tf.constant(matrix), vector)
+
+    operator, solver = Products(400, "float64"), Exact(1e-9)
+    run = tf.function(solver.solve) if compiled else solver.solve
+    solution = run(operator, tf.constant(vector))
+    exact = np.linalg.solve(matrix + 1e-9 * np.eye(400), vector)
+    error = np.linalg.norm(solution.vector - exact) / np.linalg.norm(exact)
+    assert error < 1e-5
+    assert Reason(int(solution.reason)) is Reason.OK
+    assert int(solution.products) > 1000
+
+
+def test_what_is_too_large_to_factorise_is_not_said_to_be_indefinite(
+    monkeypatch,
+):
+    monkeypatch.setattr(exact, "MAX_SHARED", 399)
+    solution = Exact(1e-9).solve(Positive(hard()), right_hand_side(400))
+    assert Reason(int(solution.reason)) is Reason.NOT_CONVERGED
+    assert not bool(solution.valid)
+    assert "`max_dense`" in Reason.NOT_CONVERGED.text
+
+
+class Positive(DenseOperator):
+    """That it is dense is not told."""
+
+    def materialize(self):
+        return self
+
+    def as_matrix(self):
+        raise AssertionError

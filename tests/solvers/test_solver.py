@@ -289,3 +289,9 @@ def test_a_negative_mean_eigenvalue():
         damping=0.5, relative_to="mean_eigenvalue"
     )
     assert solver.absolute_damping(operator) > 0
+
+
+def test_integers_of_numpy():
+    solver = solvers.ConjugateGradient(iterations=np.int64(20))
+    copy = solvers.ConjugateGradient.from_config(solver.get_config())
+    assert copy.iterations == 20
