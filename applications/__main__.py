@@ -13,7 +13,7 @@ from rich.console import Console
 
 from applications import report
 from applications.catalogue import explained, listed
-from applications.recipe import resolve, sources, variant
+from applications.recipe import resolve, sources, takes, variant
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -111,8 +111,12 @@ def run(
     goes on after the last epoch that it ended.
     """
     recipe = _resolve(name, settings, scale)
-    if "data_dir" in recipe["dataset"] and data_dir is not None:
-        recipe["dataset"]["data_dir"] = str(data_dir)
+    if data_dir is not None:
+        if takes("dataset", recipe["dataset"], "data_dir"):
+            recipe["dataset"]["data_dir"] = str(data_dir)
+        else:
+            kind = recipe["dataset"]["name"]
+            console.print(f"Nothing of {kind!r} is read from `--data-dir`.")
     chosen = variant(name, settings)
     folder = f"{name}_{chosen}" if chosen else name
     output = output or pathlib.Path("runs") / folder
@@ -214,8 +218,8 @@ def _plain_errors(*expected):
         raise
     except OSError as error:
         raise typer.BadParameter(
-            f"{error}. What a run has done is kept: give the same command "
-            "again when this is mended."
+            f"{error}. What a run has done, if anything, is kept: give the "
+            "same command again when this is mended."
         ) from error
     except (ImportError, TypeError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

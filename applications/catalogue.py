@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from applications.presets import GROUPS, LETTERS, PRESETS, SCALES, VARIANTS
+from applications.presets.tables import described
 from applications.recipe import known, paths
 
 # By the name of a loss: `list` and `show` do without importing TensorFlow.
@@ -41,9 +42,9 @@ def listed(search: str = "") -> Group:
     tables = []
     for title, presets in GROUPS.items():
         rows = [
-            (name, recipe["description"])
+            (name, described(recipe))
             for name, recipe in presets.items()
-            if search.lower() in f"{name} {recipe['description']}".lower()
+            if search.lower() in f"{name} {described(recipe)}".lower()
         ]
         if rows:
             tables.append(_table(title, dict(_together(rows))))

@@ -11,8 +11,15 @@ import tensorflow as tf
 from applications.experiment import Experiment
 from applications.task import Task
 
-# Of the data sets that presets name; a preset's network takes any size.
-SHAPES = {"fashion_mnist": (28, 28, 1)}
+# Shape of an image and number of classes, of well-known data sets.
+KNOWN = {
+    "cifar10": ((32, 32, 3), 10),
+    "cifar100": ((32, 32, 3), 100),
+    "fashion_mnist": ((28, 28, 1), 10),
+    "mnist": ((28, 28, 1), 10),
+    "stl10": ((96, 96, 3), 10),
+    "svhn_cropped": ((32, 32, 3), 10),
+}
 
 
 class _Clock(keras.callbacks.Callback):
@@ -38,7 +45,7 @@ def measure(recipe: dict, shape: tuple | None = None) -> dict:
     Args:
         recipe: dict, as `applications.recipe.resolve` gives it.
         shape: tuple `(height, width, channels)` of an image. Defaults to
-            `None`: that of the recipe's data set, `(32, 32, 3)` if unknown.
+            `None`: that of the recipe's data set.
 
     Returns:
         dict with `"device"`, `"step_seconds"`, `"update_seconds"` (a step that
@@ -48,12 +55,19 @@ def measure(recipe: dict, shape: tuple | None = None) -> dict:
         without the data set.
 
     Raises:
-        ValueError: if the recipe is not one for images.
+        ValueError: if the recipe is not one for images, or of a data set whose
+            images are not known without reading it.
     """
     source = recipe["dataset"].get("source")
     if recipe["dataset"]["name"] != "images":
         raise ValueError("`--cost` measures recipes for images only.")
-    shape = shape or SHAPES.get(source, (32, 32, 3))
+    if source not in KNOWN:
+        raise ValueError(
+            f"`--cost` knows the images of {', '.join(KNOWN)}. For others, "
+            "let a few steps run: `--set epochs=1 --set steps_per_epoch=9`. "
+            f"Received: {source!r}."
+        )
+    shape = shape or KNOWN[source][0]
     steps = recipe["epochs"] * recipe["steps_per_epoch"]
     weights = recipe["weights"]
     updates = (steps - weights["warmup_steps"]) // weights["inner_steps"]
@@ -77,7 +91,9 @@ def random_task(recipe: dict, shape: tuple) -> Task:
     """
     random = np.random.default_rng(0)
     known = recipe["dataset"]["known_classes"]
-    classes = 10 if known is None else len(known)
+    _, classes = KNOWN[recipe["dataset"]["source"]]
+    if known is not None:
+        classes = len(known)
 
     def examples(size):
         x = random.integers(0, 256, (size, *shape)).astype("uint8")

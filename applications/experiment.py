@@ -10,19 +10,20 @@ from applications.boundary import (
     kept_snapshots,
     plot_boundaries,
 )
+from applications.checks import check, check_task
 from applications.collapse import CollapseWarning, largest_share, predicted
 from applications.ct_rates import CTAugmentRates
 from applications.image_views import LearnedCTAugment
+from applications.presets import TRAININGS
 from applications.progress import ShortProgress
-from applications.recipe import build, check, known
+from applications.recipe import build, known
 from applications.run_state import RunState
 from applications.task import Task, fingerprint, write_splits
 from applications.text_views import TfIdf
 from applications.weight_statistics import weight_statistics
 from keras_influence.callbacks import WeightReport
 
-SUPERVISED = ("supervised only", "labels + validation")
-VARIANTS = (*SUPERVISED, "constant weight", "learned weights")
+SUPERVISED = TRAININGS[:2]
 
 
 class Experiment:
@@ -55,18 +56,14 @@ class Experiment:
         self.steps = recipe["epochs"] * recipe["steps_per_epoch"]
         check(recipe)
         names = [
-            known(name, VARIANTS, "variant")
-            for name in recipe.get("variants", VARIANTS)
+            known(name, TRAININGS, "variant")
+            for name in recipe.get("variants", TRAININGS)
         ]
         # The page about the last one compares it with the others.
-        self.variants = sorted(names, key=VARIANTS.index)
+        self.variants = sorted(names, key=TRAININGS.index)
         if task is None:
             task = build("dataset", recipe["dataset"], seed=seed)
-        if not len(task.validation[1]):
-            raise ValueError(
-                "`dataset.validation` must be positive: the results are "
-                "compared on the validation set. Received: 0."
-            )
+        check_task(task)
         self.task = task
         self._rehearse()
 
@@ -332,13 +329,14 @@ class Experiment:
 
     def _optimizer(self):
         component = dict(self.recipe["optimizer"])
-        if "schedule" in self.recipe:
-            component["learning_rate"] = build(
-                "schedule",
-                self.recipe["schedule"],
-                learning_rate=component["learning_rate"],
-                steps=self.steps,
-            )
+        optimizer = build("optimizer", component)
+        schedule = self.recipe.get("schedule")
+        if schedule is None:
+            return optimizer
+        rate = component.get("learning_rate", float(optimizer.learning_rate))
+        component["learning_rate"] = build(
+            "schedule", schedule, learning_rate=rate, steps=self.steps
+        )
         return build("optimizer", component)
 
     def _fit(self, variant, model, train, checkpoint, callbacks=()):
@@ -365,7 +363,9 @@ class Experiment:
         if median_epochs:
             last = checkpoint.logs[-median_epochs:]
             accuracies = [log["val_accuracy"] for log in last]
+            row["last_accuracy"] = row["test_accuracy"]
             row["test_accuracy"] = float(np.median(accuracies))
+            row["median_epochs"] = len(last)
         seconds = sum(log["seconds"] for log in checkpoint.logs)
         return row | {"seconds": seconds}
 

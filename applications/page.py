@@ -25,8 +25,10 @@ def write(
         history: the logs of each epoch.
         **arguments: more for `keras_influence.report`.
     """
+    # Of networks as they are, like that of the model.
     baselines = {
-        WORDS[row["variant"]]: row["test_accuracy"] for row in rows[:-1]
+        WORDS[row["variant"]]: row.get("last_accuracy", row["test_accuracy"])
+        for row in rows[:-1]
     }
     ki.report(
         model,

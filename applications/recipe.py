@@ -9,7 +9,14 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
-from applications.presets import PRESETS, SCALES, SOURCES, VARIANTS
+from applications.presets import (
+    PRESETS,
+    SCALES,
+    SOURCES,
+    TRAININGS,
+    VARIANTS,
+)
+from applications.presets.tables import described
 
 # Where the names inside a recipe are looked up.
 ROOMS = {
@@ -38,7 +45,7 @@ NO_CHOICE = {
 HERE = "this project"
 
 # Components that `--set NAME=none` takes away.
-OPTIONAL = ("weight_network",)
+OPTIONAL = ("weight_network", "schedule")
 
 
 def resolve(
@@ -67,7 +74,7 @@ def resolve(
         ValueError: for an unknown name or key, or a value of a wrong type.
     """
     *_, (_, recipe) = _stages(name, settings, scale)
-    return recipe
+    return recipe | {"description": described(recipe)}
 
 
 def sources(
@@ -110,6 +117,7 @@ def variant(name: str, settings: Sequence[str] = ()) -> str | None:
 def _stages(name, settings, scale):
     """A recipe as it is put together, each time with its values' sources."""
     recipe = copy.deepcopy(PRESETS[_known_preset(name)])
+    recipe.setdefault("variants", list(TRAININGS))
     yield SOURCES.get(name, {}), recipe
     recipe = copy.deepcopy(recipe)
     chosen = variant(name, settings)
@@ -143,49 +151,6 @@ def _known_preset(name):
     if name not in PRESETS and stem in SCALES.get(last, ()):
         raise ValueError(f"{name!r} is `{stem} --scale {last}` now.")
     return known(name, PRESETS, "preset")
-
-
-def check(recipe: dict) -> None:
-    """Refuses a recipe whose numbers contradict each other.
-
-    Args:
-        recipe: dict, as `resolve` gives it.
-
-    Raises:
-        ValueError: if it has no steps, none that learns weights, or names a
-            seed or a variant twice.
-    """
-    check_values(recipe)
-    steps = recipe["epochs"] * recipe["steps_per_epoch"]
-    warmup_steps = recipe["weights"]["warmup_steps"]
-    if warmup_steps >= steps:
-        raise ValueError(
-            "`weights.warmup_steps` must be less than `epochs` times "
-            f"`steps_per_epoch`, here {steps}, or no weight is ever learned. "
-            f"Received: {warmup_steps}."
-        )
-
-
-def check_values(recipe: dict) -> None:
-    """Refuses counts that are not positive, and what is named twice.
-
-    Args:
-        recipe: dict, as of `check`, or one of own data.
-
-    Raises:
-        ValueError: as `check`.
-    """
-    for name in ("epochs", "steps_per_epoch", "batch_size", "unlabeled_ratio"):
-        if not recipe.get(name, 1) > 0:
-            raise ValueError(
-                f"`{name}` must be positive. Received: {recipe[name]}."
-            )
-    for name in ("seeds", "variants"):
-        values = recipe.get(name, ())
-        if len(set(values)) < len(values):
-            raise ValueError(
-                f"`{name}` must name each one once. Received: {values}."
-            )
 
 
 def build(kind: str, component: dict, **offered):
@@ -227,12 +192,16 @@ def _set(recipe, key, value):
         default = _arguments(parents[-1], node)[leaf]
     if leaf == "dataset" and _is_source(value, default):
         default["source"] = value
-    elif leaf in OPTIONAL and value.lower() == "none":
+    elif value.lower() == "none" and _may_be_none(parents, node, leaf):
         node[leaf] = None
+    elif leaf == "optimizer":
+        node[leaf] = _another_optimizer(value, default)
     elif leaf in ROOMS:
         node[leaf] = {"name": value}
     elif not isinstance(default, dict):
         node[leaf] = _parse(key, value, default)
+    elif not default:
+        raise ValueError(f"`{key}` is empty here, and nothing of it is set.")
     else:
         raise ValueError(
             f"`{key}` is a group of settings: set one of "
@@ -250,9 +219,34 @@ def _replace(recipe, path, value):
 
 
 def _is_source(value, component):
-    """Whether a data set's name means what this component reads."""
+    """Whether a data set's name means what this component reads.
+
+    Fashion-MNIST is a data set of its own, for networks of few units, and one
+    of images as any other.
+    """
     room = importlib.import_module(ROOMS["dataset"])
-    return "source" in component and value not in room.__all__
+    other = value in room.__all__ and value != "fashion_mnist"
+    return "source" in component and not other
+
+
+def _may_be_none(parents, node, leaf):
+    """Whether a setting can be taken away."""
+    if leaf in OPTIONAL:
+        return True
+    if parents == ["weights"]:
+        return leaf in ("initial_weight", "max_weight")
+    if not parents or parents[-1] not in ROOMS:
+        return False
+    default = _parameters(parents[-1], node).get(leaf)
+    return default is not None and (
+        default.default is None or "None" in str(default.annotation)
+    )
+
+
+def _another_optimizer(name, before):
+    """An optimizer that averages weights as the one of before does."""
+    kept = {k: before[k] for k in ("use_ema", "ema_momentum") if k in before}
+    return {"name": name} | kept
 
 
 def _path(recipe, key):
@@ -289,10 +283,25 @@ def _arguments(path, component):
     kind = path.rpartition(".")[2]
     if kind not in ROOMS:
         return {}
+    parameters = _parameters(kind, component)
+    return {name: p.default for name, p in parameters.items()}
+
+
+def _parameters(kind, component):
     # An influence without a name, or with a preset's, takes the same choices.
     name = "Influence" if kind == "influence" else component["name"]
-    parameters = inspect.signature(_find(kind, name)).parameters
-    return {name: p.default for name, p in parameters.items()}
+    return inspect.signature(_find(kind, name)).parameters
+
+
+def takes(kind: str, component: dict, argument: str) -> bool:
+    """Whether what a component names has an argument.
+
+    Args:
+        kind: str, the component's key in `ROOMS`.
+        component: dict, a `name` and keyword arguments.
+        argument: str, the name of the argument.
+    """
+    return argument in _parameters(kind, component)
 
 
 def _find(kind, name):
@@ -312,7 +321,7 @@ def _find(kind, name):
 def _parse(key, value, default):
     """Reads `value` as the type of the default; as a literal without one."""
     if isinstance(default, list | tuple) and default:
-        return [_parse(key, v, default[0]) for v in value.split(",")]
+        return [_parse(key, v.strip(), default[0]) for v in value.split(",")]
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[value.lower()]

@@ -69,12 +69,15 @@ def results_table(name: str, rows: list[dict]) -> Table:
 
 
 def _caption(rows):
-    """What is behind `±`, where there is such."""
+    """What is behind the accuracy and its `±`, where there is such."""
+    notes = []
+    if median := _median_of(rows):
+        notes.append(f"test acc.{median}.")
     if len({row.get("seed") for row in rows}) > 1:
-        return "±: standard deviation over seeds."
-    if any("fold" in row for row in rows):
-        return "±: standard error, of the labels held out."
-    return None
+        notes.append("±: standard deviation over seeds.")
+    elif any("fold" in row for row in rows):
+        notes.append("±: standard error, of the labels held out.")
+    return " ".join(notes) or None
 
 
 def findings(rows: list[dict]) -> str:
@@ -100,8 +103,15 @@ def findings(rows: list[dict]) -> str:
             for variant, name in WORDS.items()
             if (of_variant := [r for r in rows if r["variant"] == variant])
         ]
-        lines.append(f"Test accuracy: {', '.join(accuracies)}.")
+        last = _median_of(learned)
+        lines.append(f"Test accuracy{last}: {', '.join(accuracies)}.")
     return "\n".join(lines)
+
+
+def _median_of(rows):
+    """Of how many epochs accuracies are the median, in words."""
+    epochs = rows[0].get("median_epochs", 1) if rows else 1
+    return f", median of the last {epochs} epochs" if epochs > 1 else ""
 
 
 def _found(rows):
@@ -110,7 +120,11 @@ def _found(rows):
         np.mean([row[key] for row in rows])
         for key in ("harmful", "doubted", "auroc")
     )
-    of_all = f"{harmful:,.0f} of {rows[0]['unlabeled']:,} unlabelled examples"
+    every = rows[0]["unlabeled"]
+    judged = rows[0].get("judged", every)
+    of_all = f"{harmful:,.0f} of {judged:,} unlabelled examples"
+    if judged < every:
+        of_all += f" whose class is known, of {every:,},"
     known = rows[0].get("harm_known", True)
     yield (
         f"In the data: {of_all} do harm, by a wrong label or a foreign class."

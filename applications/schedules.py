@@ -78,8 +78,11 @@ class SevenSixteenthsCosine(
 class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
     """Rises in a line from 0, then falls in a line to 0: BERT's schedule.
 
+    The fall is that of a line from the first step on, of which the rise takes
+    the place: the rate jumps down to it where the rise ends.
+
     Args:
-        learning_rate: float, the highest value.
+        learning_rate: float, where both lines would meet.
         steps: int, where the schedule ends.
         warmup_steps: int, steps of the rise. Defaults to `1_000`.
 
@@ -88,8 +91,10 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
 
     Example:
     >>> schedule = WarmupLinear(2e-5, steps=10_000)
-    >>> [round(float(schedule(step)), 6) for step in (0, 500, 1000, 10_000)]
-    [0.0, 1e-05, 2e-05, 0.0]
+    >>> [round(float(schedule(step)), 7) for step in (0, 500, 1000, 10_000)]
+    [0.0, 1e-05, 1.8e-05, 0.0]
+
+    Reference: `create_optimizer` of the code of UDA for texts.
     """
 
     def __init__(
@@ -104,10 +109,10 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         """The learning rate of a step."""
         step = ops.cast(step, "float32")
-        fall = (self.steps - step) / (self.steps - self.warmup_steps)
-        share = ops.clip(fall, 0.0, 1.0)
+        share = ops.clip(1 - step / self.steps, 0.0, 1.0)
         if self.warmup_steps:
-            share = ops.minimum(share, step / self.warmup_steps)
+            rise = step / self.warmup_steps
+            share = ops.where(step < self.warmup_steps, rise, share)
         return self.learning_rate * share
 
     def get_config(self):

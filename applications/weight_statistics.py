@@ -29,6 +29,7 @@ def weight_statistics(
         "weight_max": float(weights.max()),
         "weight_std": float(weights.std()),
         "unlabeled": len(weights),
+        "judged": int(judged.sum()),
         "harmful": int(harmful.sum()),
         "doubted": int(doubted.sum()),
         "doubted_rightly": rightly,

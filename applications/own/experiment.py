@@ -5,13 +5,14 @@ import keras
 import numpy as np
 
 import keras_influence as ki
+from applications.checks import check_values
 from applications.own import results
 from applications.own.data import OwnData
 from applications.own.held_out import HeldOut, dense
 from applications.own.loss import GivenOr
 from applications.own.network import own_network
 from applications.progress import ShortProgress
-from applications.recipe import build, check_values, known
+from applications.recipe import build, known
 from applications.run_state import RunState
 from keras_influence.callbacks import WeightHistory
 

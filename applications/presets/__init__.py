@@ -18,7 +18,16 @@ from applications.presets.text import SMALL_TEXT, TEXT
 from applications.presets.text import SOURCES as TEXT_SOURCES
 from applications.presets.text import VARIANTS as TEXT_VARIANTS
 
-__all__ = ["GROUPS", "LETTERS", "PRESETS", "SCALES", "SOURCES", "VARIANTS"]
+__all__ = [
+    *("GROUPS", "LETTERS", "PRESETS", "SCALES", "SOURCES", "TRAININGS"),
+    "VARIANTS",
+]
+
+# What a run trains, one after the other, unless its recipe leaves some out.
+TRAININGS = (
+    *("supervised only", "labels + validation"),
+    *("constant weight", "learned weights"),
+)
 
 GROUPS = {
     "your own data": OWN,

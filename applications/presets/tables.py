@@ -14,8 +14,23 @@ def as_recipe(table: dict) -> dict:
         for part in parents:
             node = node.setdefault(part, {})
         node[leaf] = value
-    recipe["description"] = recipe["description"].format(**recipe["dataset"])
     return recipe
+
+
+def described(recipe: dict) -> str:
+    """A recipe's description, with its own number of labels and data set.
+
+    Args:
+        recipe: dict, as `as_recipe` gives it, or with settings in it.
+    """
+    return recipe["description"].format_map(_Known(recipe["dataset"]))
+
+
+class _Known(dict):
+    """What another data set leaves open is said in general."""
+
+    def __missing__(self, key):
+        return {"labeled": "some", "source": self["name"]}[key]
 
 
 def sources_of(table: dict) -> dict[str, str]:

@@ -262,21 +262,21 @@ def _accuracy(tested):
 def _sentence(model, given):
     """What was done, in a sentence."""
     judge = getattr(model, "validation_set", None)
-    trusted = f"{judge.size:,} trusted labels" if judge else "trusted labels"
+    judges = f"{judge.size:,} trusted labels" if judge else "trusted labels"
     others, labelled = len(given), int((given >= 0).sum())
     unchecked = {
         0: "none of which had a label",
         others: "with labels that nobody had checked",
     }.get(labelled, f"{labelled:,} of them with labels that nobody had checked")
     sentence = (
-        f"A network learned from {trusted} and from {others:,} other examples, "
-        f"{unchecked}"
+        f"A network learned from trusted labels and from {others:,} other "
+        f"examples, {unchecked}"
     )
     if not _learns(model):
         return f"{sentence}, which all counted alike."
     return (
         f"{sentence}; and how much each of these should count was learned "
-        "along with it, by what helps to predict the trusted labels."
+        f"along with it, by what helps to predict {judges}."
     )
 
 

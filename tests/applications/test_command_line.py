@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from applications.__main__ import app
-from applications.presets import PRESETS
+from applications.presets import PRESETS, TRAININGS
 from applications.recipe import paths, resolve
 from applications.report import WORDS
 from applications.run_state import Lock
@@ -69,7 +69,8 @@ def test_show_as_json():
     result = invoke("show", "digits", "--json", settings=["epochs=3"])
     shown = json.loads(result.output)
     found = shown.pop("sources")
-    assert shown == {**PRESETS["digits"], "epochs": 3}
+    variants = list(TRAININGS)
+    assert shown == {**PRESETS["digits"], "epochs": 3, "variants": variants}
     assert found["epochs"] == "--set"
     assert found["batch_size"] == "this project"
 
@@ -371,3 +372,17 @@ def test_many_random_settings(name, settings):
 def test_random_commands(settings):
     result = invoke("show", "digits", settings=settings)
     assert result.exit_code in (0, 2), result.output
+
+
+def test_a_folder_of_data_for_another_data_set(tmp_path, tfds_dir):
+    """Given to what reads from there, also where it was put in by name."""
+    output = ["--output", tmp_path / "run", "--data-dir", tfds_dir]
+    settings = ["dataset=fashion_mnist", "dataset.wrong_labels=0.4"]
+    settings += ["epochs=1", "steps_per_epoch=2", "variants=supervised only"]
+    result = invoke("run", "digits", *output, settings=settings)
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert str(tfds_dir) in json.dumps(config)
+    output = ["--output", tmp_path / "other", "--data-dir", tfds_dir]
+    result = invoke("run", "digits", *output, settings=["labeled=-1"])
+    assert "Nothing of 'digits' is read from `--data-dir`." in result.output

@@ -13,6 +13,7 @@ from applications import cost
 from applications.__main__ import app
 from applications.experiment import Experiment
 from applications.presets.images import IMAGES, SOURCES, VARIANTS
+from applications.presets.tables import described
 from applications.recipe import resolve, sources
 from applications.run_state import RunState
 
@@ -49,7 +50,8 @@ def without_schedule_warmup(recipe):
 def test_every_preset_has_its_baseline():
     assert set(IMAGES) == BASES
     for name in BASES:
-        recipe = dict(IMAGES[name])
+        recipe = IMAGES[name] | {"description": described(IMAGES[name])}
+        assert resolve(name, ["variant=learned"]) == recipe
         assert recipe.pop("variants") == ["learned weights"]
         for scale in (None, "small"):
             baseline = resolve(name, ["variant=constant"], scale)
@@ -57,7 +59,6 @@ def test_every_preset_has_its_baseline():
         baseline = resolve(name, [" variant = constant "])
         baseline.pop("variants")
         assert baseline == recipe
-        assert resolve(name, ["variant=learned"]) == IMAGES[name]
 
 
 def test_what_the_authors_did():
@@ -302,29 +303,6 @@ def test_entropy_makes_the_hessian_indefinite(curvature, skipped):
     batches = experiment.batches(experiment.views())
     logs = model.fit(batches, steps_per_epoch=1, verbose=0).history
     assert logs["updates_skipped"] == [skipped]
-
-
-def test_the_cost_of_a_run(monkeypatch):
-    quick = ["strong=weak_augment", "network=linear", "influence=luketina"]
-    recipe = resolve("uda_cifar10_1000", [*TINY[:-1], *quick], scale="small")
-    recipe |= {"epochs": 2, "steps_per_epoch": 500}
-    recipe["weights"] |= {"warmup_steps": 400, "inner_steps": 10}
-    models, make = [], Experiment.influence_model
-
-    def spy(self):
-        models.append(make(self))
-        return models[-1]
-
-    monkeypatch.setattr(Experiment, "influence_model", spy)
-    measured = cost.measure(recipe)
-    # The one before is the rehearsal's.
-    assert models[-1].weight_optimizer.iterations == 2
-    assert measured["device"]
-    plain, update = measured["step_seconds"], measured["update_seconds"]
-    assert plain > 0
-    expected = 1000 * plain + 60 * max(update - plain, 0)
-    assert measured["hours"] * 3600 == pytest.approx(expected, abs=20)
-    assert measured["memory_gib"] > 0.1
 
 
 @pytest.mark.slow

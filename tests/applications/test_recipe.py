@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from applications.presets import PRESETS
+from applications.checks import check
+from applications.presets import PRESETS, TRAININGS
 from applications.recipe import ROOMS, build, resolve
 
 
@@ -123,3 +124,84 @@ def test_a_component_is_given_what_it_takes_of_what_is_offered():
         "network", component | {"classes": 4}, input_shape=(3,), classes=2
     )
     assert network.output_shape == (None, 4)
+
+
+def test_another_optimizer_averages_as_the_one_before():
+    recipe = resolve("fixmatch_cifar10_250", ["optimizer=Adam"])
+    kept = PRESETS["fixmatch_cifar10_250"]["optimizer"]
+    assert recipe["optimizer"] == {
+        "name": "Adam",
+        "use_ema": kept["use_ema"],
+        "ema_momentum": kept["ema_momentum"],
+    }
+    assert (
+        resolve("fixmatch_cifar10_250", ["schedule=none"])["schedule"] is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "path"),
+    [
+        (
+            "uda_cifar10_250",
+            "confidence=None",
+            ("unlabeled_loss", "confidence"),
+        ),
+        ("digits", "max_weight=none", ("weights", "max_weight")),
+        ("digits", "initial_weight=none", ("weights", "initial_weight")),
+        ("digits", "wrong_labels=none", ("dataset", "wrong_labels")),
+        ("cifar10_mismatch", "mismatch=none", ("dataset", "mismatch")),
+        (
+            "cifar10_mismatch",
+            "known_classes=none",
+            ("dataset", "known_classes"),
+        ),
+    ],
+)
+def test_settings_that_can_be_taken_away(name, setting, path):
+    group, key = path
+    assert PRESETS[name][group][key] is not None
+    assert resolve(name, [setting])[group][key] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("fixmatch_cifar10_250", "confidence=none"),
+        ("digits", "inner_steps=none"),
+        ("digits", "epochs=none"),
+    ],
+)
+def test_settings_that_cannot(name, setting):
+    with pytest.raises(ValueError, match="takes a"):
+        resolve(name, [setting])
+
+
+@pytest.mark.parametrize("name", ["digits", "two_moons", "linear"])
+def test_variants_of_every_preset(name):
+    assert resolve(name)["variants"] == list(TRAININGS)
+    settings = ["variants=constant weight, learned weights"]
+    variants = resolve(name, settings)["variants"]
+    assert variants == ["constant weight", "learned weights"]
+
+
+def test_descriptions_say_what_is_set():
+    for settings, text in (
+        ((), "FixMatch; 250 labels of cifar10."),
+        (("labeled=400",), "FixMatch; 400 labels of cifar10."),
+        (("dataset=stl10",), "FixMatch; 250 labels of stl10."),
+        (("dataset=fashion_mnist",), "FixMatch; 250 labels of fashion_mnist."),
+        (("dataset=digits",), "FixMatch; some labels of digits."),
+    ):
+        recipe = resolve("fixmatch_cifar10_250", settings)
+        assert recipe["description"] == text
+
+
+def test_a_group_without_settings():
+    with pytest.raises(ValueError, match="`views` is empty here"):
+        resolve("digits", ["views=x"])
+
+
+def test_a_median_of_fewer_than_no_epochs():
+    with pytest.raises(ValueError, match=r"median_epochs.*Received: -1"):
+        check(resolve("fixmatch_cifar10_250", ["median_epochs=-1"]))

@@ -115,3 +115,29 @@ def test_findings_where_no_harm_is_known():
         "or a lower learning rate of the weights, may help.",
         "Test accuracy: 90.0% with learned weights.",
     ]
+
+
+def test_findings_of_those_whose_class_is_known():
+    row = {
+        **{"variant": "learned weights", "test_accuracy": 0.9},
+        **{"harmful": 63, "harm_known": False},
+        **{"unlabeled": 320, "judged": 123},
+        **{"doubted": 0, "doubted_rightly": None, "auroc": 0.75},
+    }
+    assert report.findings([row]).splitlines()[0] == (
+        "In the end: the network gets 63 of 123 unlabelled examples whose "
+        "class is known, of 320, wrong."
+    )
+
+
+def test_medians_are_called_so():
+    rows = [
+        {"variant": name, "test_accuracy": 0.9, "median_epochs": 20}
+        for name in ("supervised only", "learned weights")
+    ]
+    assert "accuracy, median of the last 20 epochs: 90" in report.findings(rows)
+    caption = report.results_table("some", rows).caption
+    assert caption == "test acc., median of the last 20 epochs."
+    rows = [row | {"median_epochs": 1} for row in rows]
+    assert report.findings(rows).startswith("Test accuracy: ")
+    assert report.results_table("some", rows).caption is None

@@ -67,7 +67,8 @@ def test_an_optimizer_with_the_schedule_is_restored():
 
 def test_bert_rises_and_falls_in_a_line():
     schedule = schedule_of("uda_imdb_20")
-    expected = {0: 0.0, 250: 5e-6, 1000: 2e-5, 5500: 1e-5, 10_000: 0.0}
+    # The fall has the slope of a line from the first step on.
+    expected = {0: 0.0, 250: 5e-6, 1000: 1.8e-5, 5500: 9e-6, 10_000: 0.0}
     for step, rate in {**expected, 20_000: 0.0}.items():
         assert float(schedule(step)) == pytest.approx(rate, 1e-5, 1e-12)
     assert float(WarmupLinear(1.0, 10, warmup_steps=0)(0)) == 1.0

@@ -36,5 +36,6 @@ def test_of_judged_examples_only():
     found = weight_statistics(weights, weights / 3, HARMFUL[judged], judged)
     assert found["auroc"] == 1.0
     assert found["doubted"] == 1
+    assert (found["judged"], found["unlabeled"]) == (2, 3)
     nothing = weight_statistics(weights, weights, np.zeros(0, bool), ~ALL)
     assert nothing["auroc"] is None
