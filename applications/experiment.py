@@ -16,7 +16,7 @@ from applications.ct_rates import CTAugmentRates
 from applications.image_views import LearnedCTAugment
 from applications.presets import TRAININGS
 from applications.progress import ShortProgress
-from applications.recipe import build, known
+from applications.recipe import argument, build, known
 from applications.run_state import RunState
 from applications.task import Task, fingerprint, write_splits
 from applications.text_views import TfIdf
@@ -329,14 +329,13 @@ class Experiment:
 
     def _optimizer(self):
         component = dict(self.recipe["optimizer"])
-        optimizer = build("optimizer", component)
-        schedule = self.recipe.get("schedule")
-        if schedule is None:
-            return optimizer
-        rate = component.get("learning_rate", float(optimizer.learning_rate))
-        component["learning_rate"] = build(
-            "schedule", schedule, learning_rate=rate, steps=self.steps
-        )
+        if schedule := self.recipe.get("schedule"):
+            component["learning_rate"] = build(
+                "schedule",
+                schedule,
+                learning_rate=argument("optimizer", component, "learning_rate"),
+                steps=self.steps,
+            )
         return build("optimizer", component)
 
     def _fit(self, variant, model, train, checkpoint, callbacks=()):

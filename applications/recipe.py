@@ -235,7 +235,7 @@ def _may_be_none(parents, node, leaf):
         return True
     if parents == ["weights"]:
         return leaf in ("initial_weight", "max_weight")
-    if not parents or parents[-1] not in ROOMS:
+    if leaf == "name" or not parents or parents[-1] not in ROOMS:
         return False
     default = _parameters(parents[-1], node).get(leaf)
     return default is not None and (
@@ -293,15 +293,27 @@ def _parameters(kind, component):
     return inspect.signature(_find(kind, name)).parameters
 
 
-def takes(kind: str, component: dict, argument: str) -> bool:
+def takes(kind: str, component: dict, name: str) -> bool:
     """Whether what a component names has an argument.
 
     Args:
         kind: str, the component's key in `ROOMS`.
         component: dict, a `name` and keyword arguments.
-        argument: str, the name of the argument.
+        name: str, the name of the argument.
     """
-    return argument in _parameters(kind, component)
+    return name in _parameters(kind, component)
+
+
+def argument(kind: str, component: dict, name: str):
+    """An argument of a component, or its default.
+
+    Args:
+        kind: str, as of `takes`.
+        component: dict, as of `takes`.
+        name: str, as of `takes`.
+    """
+    default = _parameters(kind, component)[name].default
+    return component.get(name, default)
 
 
 def _find(kind, name):

@@ -23,14 +23,13 @@ def described(recipe: dict) -> str:
     Args:
         recipe: dict, as `as_recipe` gives it, or with settings in it.
     """
-    return recipe["description"].format_map(_Known(recipe["dataset"]))
-
-
-class _Known(dict):
-    """What another data set leaves open is said in general."""
-
-    def __missing__(self, key):
-        return {"labeled": "some", "source": self["name"]}[key]
+    dataset = recipe["dataset"]
+    # What another data set leaves open is said in general.
+    known = {"labeled": "some", "source": dataset["name"], **dataset}
+    text = recipe["description"]
+    for key in ("labeled", "source"):
+        text = text.replace(f"{{{key}}}", str(known[key]))
+    return text
 
 
 def sources_of(table: dict) -> dict[str, str]:

@@ -262,7 +262,7 @@ def test_one_full_size_step(step, tmp_path, alone):
     recipe = without_schedule_warmup(resolve(name, [f"variant={variant}"]))
     recipe |= {"epochs": 1, "steps_per_epoch": 2}
     recipe["weights"] |= {"warmup_steps": 1, "inner_steps": 1}
-    shape = cost.SHAPES.get(recipe["dataset"]["source"], (32, 32, 3))
+    shape = cost.KNOWN[recipe["dataset"]["source"]][0]
     experiment = Experiment(recipe, 0, cost.random_task(recipe, shape))
     model = experiment.influence_model()
     views = experiment.views()
