@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from applications.checks import check
 from applications.presets import PRESETS, TRAININGS
-from applications.recipe import ROOMS, argument, build, resolve
+from applications.recipe import ROOMS, build, resolve
 
 
 def test_presets_are_plain_and_stay_as_they_are():
