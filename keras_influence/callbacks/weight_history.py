@@ -99,6 +99,9 @@ class WeightHistory(keras.callbacks.Callback):
     def _batches_seen(self):
         model = self.model
         assert model is not None  # Keras sets it before it trains.
+        # A model of your own may have an optimizer that is not Keras'.
+        if not isinstance(model.optimizer, keras.optimizers.Optimizer):
+            return int(model.optimizer.iterations)
         return batches_seen(model.optimizer)
 
     def _take(self, step):

@@ -1,4 +1,5 @@
 import tracemalloc
+import types
 
 import keras
 import numpy as np
@@ -39,6 +40,18 @@ def test_steps_are_batches_where_gradients_accumulate(fit):
     assert int(optimizer.iterations) == 5
     fit(history, steps=3, model=model)
     assert history.steps == [20, 23]
+
+
+def test_an_optimizer_that_is_not_of_keras():
+    class Model:
+        example_weights = np.ones(3)
+        optimizer = types.SimpleNamespace(iterations=7)
+
+    history = WeightHistory()
+    history.set_model(Model())
+    history.on_train_begin()
+    history.on_train_end()
+    assert history.steps == [7]
 
 
 def test_quantiles_are_of_all_the_weights(fit):
