@@ -116,10 +116,12 @@ class PredictedWeights(Weighting):
         """
         if self.mean_losses is None:
             return super().quality()
-        means = self.mean_losses.values + 1e-12
+        means = self.mean_losses.values
         seen = np.isfinite(means)
         if not seen.any():
             return means
+        # Losses with a term of the whole batch can be negative.
+        means = means - min(means[seen].min(), 0.0) + 1e-12
         doubted = quality_of(ops.convert_to_numpy(self.values)[seen]) < 0.5
         # The losses of those that are doubted, and the highest of the others.
         ordered = np.sort(means[seen])[::-1]
@@ -168,9 +170,7 @@ class PredictedWeights(Weighting):
         weights = self.max_weight * _stretched_sigmoid(outputs)
         if self.mean_losses is None or examples.label is None:
             return weights
-        limits = _in_order_of(
-            examples.mean_loss, weights, ops.cast(examples.mask, "bool")
-        )
+        limits = _in_order_of(examples.mean_loss, weights, _has_label(examples))
         # The derivative goes on as if there were no limit.
         return weights - ops.stop_gradient(ops.relu(weights - limits))
 
@@ -187,11 +187,12 @@ class PredictedWeights(Weighting):
             losses = examples.losses
             if examples.label is not None:
                 # Labels were given, but none to this one.
-                losses = ops.where(
-                    ops.cast(examples.mask, "bool"), losses, float("nan")
-                )
+                losses = ops.where(_has_label(examples), losses, float("nan"))
             self.mean_losses.add(*of_all_replicas(examples.index, losses))
         if self.last is not None:
+            # Of a step that was taken back, the losses are NaN.
+            kept = tf.math.is_finite(examples.losses)
+            weights = ops.where(kept, weights, self.last(examples))
             self.last.assign(*of_all_replicas(examples.index, weights))
 
     def get_config(self) -> dict:
@@ -232,6 +233,19 @@ def _stretched_sigmoid(outputs):
     stretched = (1 + STRETCH) * ops.sigmoid(outputs) - STRETCH
     # The derivative goes on where it is cut: a weight of 0 can rise again.
     return stretched + ops.stop_gradient(ops.relu(-stretched))
+
+
+def _has_label(examples):
+    """Whether an example came with a label, and counts.
+
+    A loss may count what has none by what the network itself predicts.
+    """
+    label = ops.convert_to_tensor(examples.label)
+    if len(label.shape) == 2 and label.shape[-1] > 1:
+        known = ops.any(label > 0, -1)  # probabilities, or zeros for none
+    else:
+        known = ops.reshape(label, (-1,)) >= 0
+    return known & (examples.mask > 0)
 
 
 def _in_order_of(losses, weights, labeled):

@@ -117,8 +117,19 @@ def test_no_given_label_counts_more_than_its_place_by_mean_loss():
     np.testing.assert_array_equal(slopes, same)
 
 
-def test_examples_without_a_label_take_no_place():
-    """Their loss is 0, and no other weight is to pay for it."""
+NUMBERS = np.array([-1, 0, -1, 1, 1])
+
+
+@pytest.mark.parametrize("counts", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "label",
+    [NUMBERS, NUMBERS[:, None], np.eye(3)[NUMBERS] * (NUMBERS >= 0)[:, None]],
+)
+def test_examples_without_a_label_take_no_place(label, counts):
+    """Their loss is 0, and no other weight is to pay for it.
+
+    Nor where a loss counts them, by a label of the network's own.
+    """
     with_labels = Examples(
         index=np.array([4, 0, 2]),
         losses=tf.constant([0.5, 2.0, 1.0]),
@@ -128,8 +139,8 @@ def test_examples_without_a_label_take_no_place():
     beside = Examples(
         index=np.array([1, 4, 3, 0, 2]),
         losses=tf.constant([0.0, 0.5, 0.0, 2.0, 1.0]),
-        mask=tf.constant([0.0, 1.0, 0.0, 1.0, 1.0]),
-        label=np.array([-1, 0, -1, 1, 1]),
+        mask=tf.constant([counts, 1.0, counts, 1.0, 1.0]),
+        label=label,
     )
     found = []
     for examples in (with_labels, beside):
@@ -152,6 +163,21 @@ def test_weights_that_start_alike_have_no_limit():
         label=np.array([0, 1, 1]),
     )
     np.testing.assert_allclose(weighting(examples), 0.3, rtol=1e-6)
+
+
+def test_quality_where_losses_are_negative():
+    """From 0 to 1, in the order of the losses, as many doubted as before."""
+    index, weights = np.arange(4), tf.constant([2.0, 2.0, 0.0, 0.0])
+    found = []
+    for lowest in (0.0, -0.2):
+        weighting = PredictedWeights(linear(signals="mean_loss"), 4, 0.3)
+        weighting.build((None, 8))
+        losses = lowest + tf.constant([0.0, 0.1, 0.3, 0.7])
+        examples = Examples(index=index, losses=losses)
+        weighting.after_step(examples, weights)
+        found.append(weighting.quality())
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    np.testing.assert_array_equal(found[1] < 0.5, [0, 0, 1, 1])
 
 
 def test_as_many_are_doubted_as_have_low_weights():
