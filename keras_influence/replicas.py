@@ -57,6 +57,21 @@ def of_this_replica(rows, size):
     return rows[first : first + size]
 
 
+def everywhere(condition):
+    """Whether something holds on all replicas, a boolean scalar tensor.
+
+    Args:
+        condition: boolean scalar tensor.
+    """
+    replica = tf.distribute.get_replica_context()
+    if replica.num_replicas_in_sync == 1:
+        return condition
+    failed = replica.all_reduce(
+        tf.distribute.ReduceOp.SUM, tf.cast(~condition, "float32")
+    )
+    return failed == 0
+
+
 def count() -> int:
     """How many replicas there are."""
     return tf.distribute.get_replica_context().num_replicas_in_sync

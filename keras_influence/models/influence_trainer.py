@@ -38,7 +38,7 @@ from keras_influence.models.hypergradient import (
 from keras_influence.models.nonfinite import (
     Statistics,
     all_finite,
-    zero_unless,
+    replaced_unless,
 )
 from keras_influence.models.ring_buffer import RingBuffer
 from keras_influence.models.schedule import Schedule
@@ -298,8 +298,8 @@ class InfluenceTrainer(keras.Model):
 
     def _move_network(self, gradients, finite):
         # A loss-scale optimizer must see the overflow, to lower its scale.
-        if not scales_loss(self.optimizer):
-            gradients = zero_unless(finite, gradients)
+        number = float("nan") if scales_loss(self.optimizer) else 0.0
+        gradients = replaced_unless(finite, gradients, number)
         self.optimizer.apply_gradients(
             zip(gradients, self.trainable_variables, strict=True)
         )

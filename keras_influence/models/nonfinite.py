@@ -3,29 +3,32 @@
 import tensorflow as tf
 from keras import ops
 
+from keras_influence import replicas
+
 
 def all_finite(loss, gradients: list):
     """Whether a loss and its gradients are finite, a boolean scalar tensor.
 
-    A kernel can become NaN behind an activation that hides it from the loss.
+    The same on all replicas, which take one step together. A kernel can become
+    NaN behind an activation that hides it from the loss.
     """
     total = ops.cast(loss, "float32")
     for gradient in gradients:
         if gradient is not None:
             total += tf.reduce_sum(tf.cast(_values(gradient), "float32"))
-    return ops.isfinite(total)
+    return replicas.everywhere(ops.isfinite(total))
 
 
-def zero_unless(finite, gradients: list) -> list:
-    """The gradients, or zeros in their place."""
+def replaced_unless(finite, gradients: list, number: float) -> list:
+    """The gradients, or a number in their place."""
     return [
         tf.IndexedSlices(
-            ops.where(finite, g.values, 0.0), g.indices, g.dense_shape
+            ops.where(finite, g.values, number), g.indices, g.dense_shape
         )
         if isinstance(g, tf.IndexedSlices)
         else g
         if g is None
-        else ops.where(finite, g, 0.0)
+        else ops.where(finite, g, number)
         for g in gradients
     ]
 

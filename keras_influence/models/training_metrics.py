@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_influence import replicas
 from keras_influence.models.training_loss import TrainingLoss
 from keras_influence.solvers import Reason
 
@@ -62,6 +63,8 @@ class Tally(keras.metrics.Metric):
             for numbers in (means, counts)
         )
         kept_row = tf.concat([[1.0], means, [0.0] * len(self.counts)], 0)
+        # Replicas leave out a step together, and their counts are added up.
+        counts /= replicas.count()
         other_row = tf.concat([[0.0] * (1 + len(self.means)), counts], 0)
         # Not a product: what is left out may be infinite.
         self.totals.assign_add(ops.where(kept, kept_row, other_row))

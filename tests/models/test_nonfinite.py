@@ -68,9 +68,15 @@ def test_a_number_that_is_not_finite(of, value, weight_network):
     assert np.ptp(model.example_weights) > 0
 
 
-def test_a_step_that_is_skipped_leaves_the_network_alone():
+@pytest.mark.parametrize("weight_network", [None, "recommended"])
+def test_a_step_that_is_skipped_leaves_the_network_alone(weight_network):
     built = network()
-    model = compiled(built, optimizer=keras.optimizers.SGD(0.1))
+    model = compiled(
+        built,
+        optimizer=keras.optimizers.SGD(0.1),
+        weight_network=weight_network,
+        initial_weight=1.0,
+    )
     before = built.get_weights()
     x, y = draw(12, 0)
     train = data(labeled=(x, y)).map(
@@ -81,6 +87,27 @@ def test_a_step_that_is_skipped_leaves_the_network_alone():
     for ours, theirs in zip(built.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(model.example_weights, np.ones(UNLABELED))
+
+
+def test_a_step_that_is_skipped_leaves_the_weights_alone():
+    """What was learned before, and what a weight network said last."""
+    model = compiled(network(), weight_network="recommended")
+    fit(model, 12)
+    spoiled = data(unlabeled_ratio=UNLABELED / 8).map(
+        lambda b: {
+            **b,
+            "unlabeled": {
+                **b["unlabeled"],
+                "views": {
+                    k: v * np.nan for k, v in b["unlabeled"]["views"].items()
+                },
+            },
+        }
+    )
+    before = model.example_weights
+    assert np.ptp(before) > 0
+    assert fit(model, 4, spoiled)["steps_skipped"] == 4
+    np.testing.assert_array_equal(model.example_weights, before)
 
 
 def test_raise_stops_the_training():

@@ -99,6 +99,41 @@ for kind in kinds[:int(sys.argv[1])]:
         np.testing.assert_allclose(a, b, atol=1e-5)
     for name in ("hypergradient_norm", "weight_mean", "loss"):
         np.testing.assert_allclose(logs[name], more[name], rtol=1e-4)
+
+# A number that is not finite on one of them: no part of the step is done.
+def spoil(step, batch):
+    x, y = batch["labeled"]
+    last = (step == 2) & (tf.range(tf.shape(x)[0]) == tf.shape(x)[0] - 1)
+    return {**batch, "labeled": (tf.where(last[:, None], np.nan, x), y)}
+
+class Watch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        model = self.model
+        self.seen.append([v.numpy() for v in [
+            *model.network.variables, *model.weighting.variables]])
+
+def scaled():
+    return keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.1), initial_scale=8.0)
+
+for optimizer in (lambda: keras.optimizers.SGD(0.1), scaled):
+    ends = []
+    for strategy in (one, two):
+        with strategy.scope():
+            keras.utils.set_random_seed(0)
+            model = compiled(
+                quiet_network(), optimizer=optimizer(), inner_steps=1,
+                initial_weight=0.5, weight_network="recommended")
+        watch = Watch()
+        watch.seen = []
+        logs = fit(model, 5, data().enumerate().map(spoil), callbacks=[watch])
+        for name in ("steps_skipped", "updates_skipped", "skipped_not_finite"):
+            assert logs[name] == 1, (name, logs)
+        for before, after in zip(watch.seen[1], watch.seen[2]):
+            np.testing.assert_array_equal(before, after)
+        ends.append(watch.seen[4])
+    for a, b in zip(*ends):
+        np.testing.assert_allclose(a, b, atol=1e-5)
 print("same")
 """
 
