@@ -21,16 +21,21 @@ _PARTS = (
 
 @overload
 def as_examples(
-    name: str, examples: tf.data.Dataset, forms: dict[int, str]
+    name: str,
+    examples: tf.data.Dataset,
+    forms: dict[int, str],
+    inputs: Any = ...,
 ) -> tf.data.Dataset: ...
 
 
 @overload
-def as_examples(name: str, examples: tuple, forms: dict[int, str]) -> tuple: ...
+def as_examples(
+    name: str, examples: tuple, forms: dict[int, str], inputs: Any = ...
+) -> tuple: ...
 
 
 def as_examples(
-    name: str, examples: Any, forms: dict[int, str]
+    name: str, examples: Any, forms: dict[int, str], inputs: Any = None
 ) -> tuple | tf.data.Dataset:
     """Examples in one of the forms that are documented, whatever they were.
 
@@ -39,6 +44,9 @@ def as_examples(
         examples: tuple of nests of anything array-like, or a
             `tf.data.Dataset` of single examples; `x` stands for `(x,)`.
         forms: dict, from the number of parts to how such a tuple is written.
+        inputs: nest of symbolic tensors, what the network was built on, which
+            tells a sequence with a label at each place from a batch. Defaults
+            to `None`: not known.
 
     Returns:
         Tuple of nests of `np.ndarray`s and `SparseRows` with as many rows, or
@@ -48,7 +56,7 @@ def as_examples(
         ValueError: if it is none of the forms, not consistent, or empty.
     """
     if isinstance(examples, tf.data.Dataset):
-        examples = _dataset(name, examples, forms)
+        examples = _dataset(name, examples, forms, inputs)
         _check_ranks(name, examples.element_spec, forms, 1)
         return examples
     parts = examples if isinstance(examples, tuple) else (examples,)
@@ -96,7 +104,7 @@ def _check_ranks(name, parts, forms, streamed):
                 )
 
 
-def _dataset(name, dataset, forms):
+def _dataset(name, dataset, forms, inputs):
     spec = dataset.element_spec
     if not isinstance(spec, tuple):
         dataset, spec = dataset.map(lambda x: (x,)), (spec,)
@@ -121,7 +129,8 @@ def _dataset(name, dataset, forms):
             "`keras.layers.StringLookup` numbers them in a `.map` before."
         )
     dataset = dataset.map(lambda *parts: _converted(name, *parts))
-    _check_unbatched(name, dataset)
+    if not _is_one(dataset.element_spec[0], inputs):
+        _check_unbatched(name, dataset)
     return dataset
 
 
@@ -149,6 +158,17 @@ def _converted(name, x, *targets):
     check = tf.debugging.Assert(valid, [message, "Received:", weight])
     with tf.control_dependencies([check]):
         return x, *y, tf.identity(weight)
+
+
+def _is_one(x, inputs):
+    """Whether it is known that this is what one row of `inputs` is."""
+    if inputs is None:
+        return False
+    leaves, inputs = keras.tree.flatten(x), keras.tree.flatten(inputs)
+    return len(leaves) == len(inputs) and all(
+        tf.TensorShape(i.shape).is_compatible_with([None, *leaf.shape])
+        for leaf, i in zip(leaves, inputs, strict=True)
+    )
 
 
 def _check_unbatched(name, dataset):

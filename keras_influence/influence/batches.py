@@ -25,15 +25,16 @@ class Batches:
         data: tuple `(x, y)` of arrays, or a `tf.data.Dataset` of single
             examples.
         size: integer, examples in a batch.
+        inputs: as of `as_examples`. Defaults to `None`.
     """
 
-    def __init__(self, name: str, data: Any, size: int):
+    def __init__(self, name: str, data: Any, size: int, inputs: Any = None):
         check_integer("batch_size", size, 1)
         self.name = name
         self.size = size
         if isinstance(data, list):
             data = tuple(data)
-        self.data = as_examples(name, data, {2: "(x, y)"})
+        self.data = as_examples(name, data, {2: "(x, y)"}, inputs)
         if isinstance(self.data, tf.data.Dataset):
             self.data = self.data.batch(size)
             if not any(True for _ in self.data.take(1)):

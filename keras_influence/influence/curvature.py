@@ -34,12 +34,11 @@ class Hessian(ObjectiveCurvature):
 
     def matvec(self, vector):
         """One Hessian-vector product."""
-        objective = self.objective
-        return objective.flatten(
-            derivatives.hvp(
-                objective, objective.parameters, objective.unflatten(vector)
-            )
+        objective, scale = self.objective.at_scale()
+        product = derivatives.hvp(
+            objective, objective.parameters, objective.unflatten(vector)
         )
+        return objective.flatten(product) / scale
 
 
 class GaussNewton(ObjectiveCurvature):
@@ -53,7 +52,7 @@ class GaussNewton(ObjectiveCurvature):
 
     def matvec(self, vector):
         """One Gauss-Newton product: forward, through the loss, back."""
-        objective = self.objective
+        objective, scale = self.objective.at_scale()
         tangents = objective.unflatten(vector)
         outputs = objective.outputs(objective.parameters)
         directions = derivatives.jvp(
@@ -63,7 +62,7 @@ class GaussNewton(ObjectiveCurvature):
         product = derivatives.vjp(
             objective.outputs, objective.parameters, cotangents
         )
-        return objective.flatten(product) + objective.flatten(
+        return objective.flatten(product) / scale + objective.flatten(
             self.penalty_product(tangents)
         )
 
@@ -85,7 +84,7 @@ class OuterProduct(ObjectiveCurvature):
         if self.factors is not None:
             product = self.factors.matvec(vector)
         else:
-            product = objective.flatten(self._product(tangents))
+            product = self._product(tangents)
         return product + objective.flatten(self.penalty_product(tangents))
 
     def materialize(self):
@@ -108,7 +107,7 @@ class OuterProduct(ObjectiveCurvature):
 
     def _product(self, tangents):
         """One JVP and its transpose."""
-        objective = self.objective
+        objective, scale = self.objective.at_scale()
         products = derivatives.jvp(
             objective.losses, objective.parameters, tangents
         )
@@ -116,9 +115,10 @@ class OuterProduct(ObjectiveCurvature):
             term.weights * product
             for term, product in zip(objective.terms, products, strict=True)
         ]
-        return derivatives.vjp(
+        product = derivatives.vjp(
             objective.losses, objective.parameters, cotangents
         )
+        return objective.flatten(product) / scale
 
 
 def _weighted(objective):

@@ -32,8 +32,15 @@ def jvp(function: Callable, primals: list, tangents: list) -> Any:
         return _twice_in_reverse(function, primals, tangents)
     try:
         return _forward_mode(function, primals, tangents)
-    except (LookupError, NotImplementedError, TypeError, AttributeError):
+    except _NO_FORWARD_MODE:
         return _twice_in_reverse(function, primals, tangents)
+
+
+# The last is what one of the others becomes on its way through C.
+_NO_FORWARD_MODE = (
+    *(LookupError, NotImplementedError, TypeError, AttributeError),
+    SystemError,
+)
 
 
 def _forward_mode(function, primals, tangents):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_influence.inlined import inlined
+from keras_influence.keras_private import all_layers
 from keras_influence.layers import Recording, tapped
 from keras_influence.stateless import stateless_call
 
@@ -116,6 +117,12 @@ class StatelessNetwork:
     def parameters(self) -> list:
         """The values in scope, a list of tensors."""
         return [self.state.trainable[place] for place in self.places]
+
+    @property
+    def is_half(self) -> bool:
+        """Whether a layer computes in float16, whose range is small."""
+        layers = all_layers(self.network)
+        return any(layer.compute_dtype == "float16" for layer in layers)
 
     def __call__(self, parameters: Sequence[tf.Tensor], x) -> tf.Tensor:
         """Logits of `x`, in float32 or more, with these values in scope."""

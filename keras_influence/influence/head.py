@@ -239,12 +239,13 @@ def _traced_head(network, inputs):
     _check_single(network, output)
     head = _source(output, calls)
     if not isinstance(head, keras.layers.Dense):
+        last = "another layer" if head is None else f"layer {head.name!r}"
         raise ValueError(
             "Argument `network` must end in a Dense layer that gives the "
             "logits, `keras.layers.Dense` or "
             "`keras_influence.layers.BinaryLogits`: it is the last layer of "
             f"the influence. Received: network={network.name!r}, whose output "
-            f"comes from {'another layer' if head is None else head.name!r}."
+            f"comes from {last}."
         )
     if head.activation is not keras.activations.linear:
         last = f"its last layer {head.name!r}"

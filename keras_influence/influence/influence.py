@@ -32,8 +32,9 @@ class Influence:
         d L(V) / d λ_u = -∇L(V)ᵀ H⁻¹ ∇l_u
 
     Args:
-        parameters: the part of `θ` that is seen: `"last_layer"`, `"all"`, or
-            a list of layers or layer names. Defaults to `"last_layer"`.
+        parameters: the part of `θ` that is seen: `"last_layer"`, `"all"`, a
+            layer, or a list of layers or layer names. Defaults to
+            `"last_layer"`.
         curvature: `H`: `"hessian"`, `"gauss_newton"`, `"outer_product"` (the
             empirical Fisher matrix), `"ekfac"` (Gauss-Newton of each layer in
             a Kronecker-factored eigenbasis, for recording layers) or `None`
@@ -56,7 +57,9 @@ class Influence:
 
     def __init__(
         self,
-        parameters: str | Iterable[str | keras.layers.Layer] = "last_layer",
+        parameters: str
+        | keras.layers.Layer
+        | Iterable[str | keras.layers.Layer] = "last_layer",
         curvature: str | None = "hessian",
         solver: solvers.Solver | None = None,
         outer: str | Callable = "loss",

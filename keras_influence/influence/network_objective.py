@@ -1,5 +1,8 @@
 """Objectives of any trainable variables of a network."""
 
+import copy
+import dataclasses
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -53,9 +56,31 @@ class NetworkObjective(Objective):
         )
         self.variables = network.variables
         self.state = network.state
+        self.is_half = network.is_half
         self.stack = stack
         self.rows = ops.shape(keras.tree.flatten(x)[0])[0]
         self.forward_pass = forward_pass
+
+    def at_scale(self):
+        """With weights of 1 in sum where a layer computes in float16.
+
+        Those of a mean over a large data set are as small as float16 gets.
+        """
+        if not self.is_half:
+            return self, 1.0
+        total = sum(ops.sum(ops.abs(term.weights)) for term in self.terms)
+        # Powers of two round nothing.
+        power = ops.round(ops.log2(ops.where(total > 0, total, 1.0)))
+        scale = ops.power(2.0, -power)
+        scaled = copy.copy(self)
+        scaled.terms = [
+            dataclasses.replace(term, weights=scale * term.weights)
+            for term in self.terms
+        ]
+        penalty = self.regularization
+        if penalty is not None:
+            scaled.regularization = lambda values: scale * penalty(values)
+        return scaled, scale
 
     def directional_derivatives(self, vector) -> list:
         """`⟨∇l_n(θ), v⟩`, recorded where possible, else in forward mode."""

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from keras import ops
@@ -97,9 +98,18 @@ class Objective:
             return ops.zeros((), self.dtype)
         return self.regularization(parameters)
 
+    def at_scale(self) -> tuple["Objective", Any]:
+        """A multiple of this objective to differentiate, and the factor.
+
+        1 where nothing is lost in rounding.
+        """
+        return self, 1.0
+
     def gradient(self):
         """`∇L(θ)` as a vector."""
-        return self.flatten(derivatives.gradient(self, self.parameters))
+        scaled, scale = self.at_scale()
+        gradient = derivatives.gradient(scaled, self.parameters)
+        return self.flatten(gradient) / scale
 
     def directional_derivatives(self, vector) -> list:
         """`⟨∇l_n(θ), v⟩` of every example, one tensor `(n,)` for every term."""

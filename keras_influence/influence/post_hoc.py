@@ -243,11 +243,13 @@ def group_influence(
     """
     if tf.is_tensor(groups):
         groups = keras.ops.convert_to_numpy(groups)
+    if groups is None:
+        _check_groups([], None)
     listed = getattr(groups, "tolist", None)
     names = listed() if listed else list(groups)
     # Not a number is one group, though it does not equal itself.
     names = [np.nan if isinstance(g, float) and g != g else g for g in names]
-    if not isinstance(train, tf.data.Dataset):
+    if isinstance(train, (tuple, list)) and len(train) == 2:
         _check_groups(names, len(train[1]))
     scores = influence_scores(model, train, validation, **arguments)
     _check_groups(names, len(scores))

@@ -136,12 +136,13 @@ class VariablesScope:
 
 
 def layers_of(
-    parameters: str | Iterable[str | keras.layers.Layer],
+    parameters: str | keras.layers.Layer | Iterable[str | keras.layers.Layer],
 ) -> tuple[str | list, str | list]:
     """What an influence keeps of its argument `parameters`.
 
     Args:
-        parameters: `"last_layer"`, `"all"`, or layers and names of layers.
+        parameters: `"last_layer"`, `"all"`, a layer, or layers and names of
+            layers.
 
     Returns:
         The names, which a configuration can hold, and the layers.
@@ -149,7 +150,9 @@ def layers_of(
     Raises:
         ValueError: if it is another string.
     """
-    if not isinstance(parameters, str):
+    if isinstance(parameters, keras.layers.Layer):
+        parameters = [parameters]
+    if isinstance(parameters, Iterable) and not isinstance(parameters, str):
         layers = list(parameters)
         return [str(getattr(p, "name", p)) for p in layers], layers
     if parameters not in ("last_layer", "all"):

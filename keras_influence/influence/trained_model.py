@@ -20,7 +20,11 @@ from keras_influence.influence.compiled_scores import (
     head_scores,
     mean_objective,
 )
-from keras_influence.influence.head import trace_head, trace_outputs
+from keras_influence.influence.head import (
+    symbolic_inputs,
+    trace_head,
+    trace_outputs,
+)
 from keras_influence.influence.influence import Influence
 from keras_influence.influence.per_example_loss import PerExampleLoss
 from keras_influence.influence.scope import LastLayerScope
@@ -87,7 +91,13 @@ class TrainedModel:
         self.outer_loss = self.influence.outer_loss(self.loss)
         self.batch_size = batch_size
         self.verbose = verbose
-        batches = Batches("train", train, batch_size)
+        if not isinstance(model, keras.Model):
+            raise ValueError(
+                "Argument `model` must be a `keras.Model`. Received: "
+                f"model={model!r}"
+            )
+        self._inputs = symbolic_inputs(model) if model.built else None
+        batches = Batches("train", train, batch_size, self._inputs)
         if isinstance(train, tf.data.Dataset):
             check_repeats("train", train)
         self._labels = batches.labels
@@ -109,7 +119,7 @@ class TrainedModel:
 
     def read(self, name: str, data: Any) -> Examples:
         """Validation data as the scope takes them."""
-        batches = Batches(name, data, self.batch_size)
+        batches = Batches(name, data, self.batch_size, self._inputs)
         check_label_form(name, batches.labels, self._labels)
         examples = self._read(batches)
         for y in examples.labels:

@@ -1,6 +1,7 @@
 """Truncated unrolled differentiation: a row of table A1 of its own kind."""
 
 import functools
+import numbers
 from collections.abc import Callable, Iterable, Sequence
 
 import keras
@@ -61,12 +62,15 @@ class Unrolled:
         self,
         steps: int = 5,
         learning_rate: float = 0.1,
-        parameters: str | Iterable[str | keras.layers.Layer] = "all",
+        parameters: str
+        | keras.layers.Layer
+        | Iterable[str | keras.layers.Layer] = "all",
         curvature: str = "hessian",
         outer: str | Callable = "loss",
     ):
         check_positive_integers(steps=steps)
-        if not 0 < learning_rate < float("inf"):
+        real = isinstance(learning_rate, numbers.Real)
+        if not (real and 0 < learning_rate < float("inf")):
             raise ValueError(
                 "Argument `learning_rate` must be a finite float > 0. "
                 f"Received: learning_rate={learning_rate}"

@@ -1,3 +1,5 @@
+import numbers
+
 import keras
 from keras import ops
 
@@ -38,7 +40,8 @@ class GivenLabels(UnlabeledLoss):
     initial_weight = 0.1
 
     def __init__(self, label_smoothing=0.0):
-        if not 0 <= label_smoothing < 1:
+        real = isinstance(label_smoothing, numbers.Real)
+        if not (real and 0 <= label_smoothing < 1):
             raise ValueError(
                 "`label_smoothing` must be in the range [0, 1). "
                 f"Received: label_smoothing={label_smoothing}"

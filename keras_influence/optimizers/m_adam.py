@@ -1,4 +1,5 @@
 import math
+import numbers
 
 import keras
 from keras import ops
@@ -60,12 +61,13 @@ class MAdam(RowOptimizer):
     ):
         super().__init__(learning_rate, bounds=bounds, name=name)
         for argument, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
+            if not (isinstance(beta, numbers.Real) and 0 <= beta < 1):
                 raise ValueError(
                     f"`{argument}` must be in the range [0, 1). "
                     f"Received: {argument}={beta}"
                 )
-        if not 0 < epsilon < math.inf:
+        real = isinstance(epsilon, numbers.Real)
+        if not (real and 0 < epsilon < math.inf):
             raise ValueError(
                 "`epsilon` must be positive and finite. "
                 f"Received: epsilon={epsilon}"

@@ -1,3 +1,4 @@
+import numbers
 from typing import NamedTuple
 
 import keras
@@ -60,7 +61,8 @@ class ConjugateGradient(Solver):
     ):
         super().__init__(damping, relative_to)
         check_positive_integers(iterations=iterations)
-        if not 0 <= tolerance < 1:
+        real = isinstance(tolerance, numbers.Real)
+        if not (real and 0 <= tolerance < 1):
             raise ValueError(
                 "Argument `tolerance` must be a float in [0, 1). "
                 f"Received: tolerance={tolerance}"

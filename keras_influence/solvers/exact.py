@@ -1,3 +1,5 @@
+import numbers
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -72,7 +74,8 @@ class Exact(Solver):
         tolerance: float | None = None,
     ):
         super().__init__(damping, relative_to)
-        if tolerance is not None and not 0 < tolerance < 1:
+        real = isinstance(tolerance, numbers.Real)
+        if tolerance is not None and not (real and 0 < tolerance < 1):
             raise ValueError(
                 "Argument `tolerance` must be a float in (0, 1) or None. "
                 f"Received: tolerance={tolerance}"

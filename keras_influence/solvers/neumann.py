@@ -1,3 +1,5 @@
+import numbers
+
 import keras
 from keras import ops
 
@@ -48,7 +50,8 @@ class Neumann(Solver):
     ):
         super().__init__(damping, relative_to)
         check_positive_integers(terms=terms)
-        if step is not None and not 0 < step < float("inf"):
+        real = isinstance(step, numbers.Real)
+        if step is not None and not (real and 0 < step < float("inf")):
             raise ValueError(
                 "Argument `step` must be a finite float > 0 or None. "
                 f"Received: step={step}"

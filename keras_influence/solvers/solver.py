@@ -82,7 +82,8 @@ class Solver:
     """
 
     def __init__(self, damping: float = 0.0, relative_to: str | None = None):
-        if not 0 <= damping < float("inf"):
+        real = isinstance(damping, numbers.Real)
+        if not (real and 0 <= damping < float("inf")):
             raise ValueError(
                 "Argument `damping` must be a finite float >= 0. "
                 f"Received: damping={damping}"

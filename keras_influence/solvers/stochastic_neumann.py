@@ -1,3 +1,5 @@
+import numbers
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -58,7 +60,8 @@ class StochasticNeumann(Solver):
     ):
         super().__init__(damping, relative_to)
         check_positive_integers(depth=depth, repeats=repeats)
-        if scale is not None and not 0 < scale < float("inf"):
+        real = isinstance(scale, numbers.Real)
+        if scale is not None and not (real and 0 < scale < float("inf")):
             raise ValueError(
                 "Argument `scale` must be a finite float > 0 or None. "
                 f"Received: scale={scale}"

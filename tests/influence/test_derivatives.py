@@ -43,6 +43,15 @@ class Reversed(keras.layers.Dense):
         return reversed_gradient(super().call(x) ** 2)
 
 
+class Loop(keras.layers.Dense):
+    """With a loop, whose gradient has no forward mode."""
+
+    def call(self, x):
+        return keras.ops.fori_loop(
+            0, 3, lambda _, z: z * keras.ops.tanh(z), super().call(x)
+        )
+
+
 @tf.custom_gradient
 def reversed_gradient(x):
     return tf.identity(x), lambda upstream: -0.5 * upstream
@@ -55,6 +64,7 @@ LAYERS = {
     "batch_norm": lambda: keras.layers.BatchNormalization(dtype="float64"),
     "silu": lambda: keras.layers.Dense(3, "silu", dtype="float64"),
     "own_gradient": lambda: Reversed(3, dtype="float64"),
+    "loop": lambda: Loop(3, dtype="float64"),
 }
 
 

@@ -95,6 +95,17 @@ def test_groups_are_sums():
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
+def test_groups_that_are_none():
+    arguments = {"loss": LOSS}
+    with pytest.raises(ValueError, match="`groups`"):
+        ki.group_influence(network(), TRAIN, VALIDATION, None, **arguments)
+    # Without labels it is not the groups that are wrong.
+    with pytest.raises(ValueError, match="`train` must"):
+        ki.group_influence(
+            network(), TRAIN[0], VALIDATION, ["a"] * 11, **arguments
+        )
+
+
 def test_groups_of_another_length():
     with pytest.raises(ValueError, match="`groups`"):
         ki.group_influence(network(), TRAIN, VALIDATION, [1], **arguments_of())

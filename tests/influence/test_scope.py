@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_influence as ki
 from keras_influence.influence import scope
 from keras_influence.influence.forward_pass import (
     NetworkState,
@@ -33,6 +34,15 @@ def test_all_and_named_layers(network):
     ):
         expected = [v for layer in layers for v in layer.trainable_variables]
         assert scope.scope_variables(network, names) == expected
+
+
+def test_one_layer(network):
+    layer = network.layers[-1]
+    for of in (ki.Influence, ki.Unrolled):
+        one, listed = of(parameters=layer), of(parameters=[layer])
+        assert one.get_config() == listed.get_config()
+        with pytest.raises(ValueError, match="`parameters` must be"):
+            of(parameters=None)
 
 
 def test_missing_names(network):

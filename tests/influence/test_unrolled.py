@@ -242,6 +242,7 @@ def test_why_unrolling_failed():
         ({"steps": 0}, "steps=0"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"learning_rate": np.inf}, "learning_rate=inf"),
+        ({"learning_rate": None}, "learning_rate=None"),
         ({"curvature": "ekfac"}, "curvature='ekfac'"),
         ({"parameters": "alll"}, "parameters='alll'"),
         ({"outer": "margn"}, "outer='margn'"),

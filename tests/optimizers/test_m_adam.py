@@ -136,6 +136,8 @@ def test_first_step_of_a_late_example(bias_correction, steps):
     [
         ({"beta_1": 1.0}, r"`beta_1` must be in the range \[0, 1\)"),
         ({"beta_2": -0.1}, r"`beta_2` must be in the range \[0, 1\)"),
+        ({"beta_1": "x"}, r"`beta_1` must be in the range \[0, 1\)"),
+        ({"epsilon": None}, "`epsilon` must be positive"),
         ({"epsilon": 0.0}, "`epsilon` must be positive"),
         ({"epsilon": np.inf}, "`epsilon` must be positive and finite"),
         ({"bias_correction": "none"}, '"global" or "per_example"'),

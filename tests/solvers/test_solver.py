@@ -236,7 +236,13 @@ def test_mixed_precision_changes_nothing(name):
     [
         (lambda: solvers.Exact(damping=-1.0), "damping"),
         (lambda: solvers.Exact(damping=float("nan")), "damping"),
+        (lambda: solvers.Exact(damping="1e-3"), "damping"),
+        (lambda: solvers.Exact(damping=None), "damping"),
+        (lambda: solvers.Exact(tolerance="1e-3"), "tolerance"),
         (lambda: solvers.Exact(relative_to="trace"), "relative_to"),
+        (lambda: solvers.ConjugateGradient(tolerance="x"), "tolerance"),
+        (lambda: solvers.Neumann(step="x"), "step"),
+        (lambda: solvers.StochasticNeumann(scale="x"), "scale"),
         (lambda: solvers.Exact(max_dense=0), "max_dense"),
         (lambda: solvers.ConjugateGradient(iterations=0), "iterations"),
         (lambda: solvers.ConjugateGradient(tolerance=1.0), "tolerance"),
