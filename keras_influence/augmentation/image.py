@@ -99,7 +99,8 @@ def quantize(images: tf.Tensor, value_range: tuple) -> tf.Tensor:
     """Images as uint8 gray levels, rounded.
 
     Args:
-        images: float tensor within `value_range`, or integers in 0..255.
+        images: float tensor within `value_range`, or integers in 0..255; what
+            is outside becomes black or white.
         value_range: pair of numbers, the values of black and white.
 
     Raises:
@@ -114,6 +115,8 @@ def quantize(images: tf.Tensor, value_range: tuple) -> tf.Tensor:
                 f"255. Received: value_range={value_range}. Use (0, 255), or "
                 "scale the images first."
             )
+        if images.dtype != tf.uint8:
+            images = ops.clip(images, 0, 255)
         return ops.cast(images, "uint8")
     levels = (ops.cast(images, "float32") - low) * (255.0 / (high - low))
     return ops.cast(ops.clip(ops.round(levels), 0.0, 255.0), "uint8")

@@ -110,6 +110,7 @@ def extreme_examples(inputs, weights, labels=None, harmful=None) -> Figure:
     if harmful is not None:
         note += " Framed: harmful."
     figure.supxlabel(note, fontsize=9, color=ALL)
+    limits = _limits([inputs[i] for i in {*order[:20], *order[-20:]}])
     halves = figure.subfigures(2, 1, squeeze=False, hspace=0.06)[:, 0]
     groups = {"Most weighted": order[::-1][:20], "Least weighted": order[:20]}
     for half, (title, ids) in zip(halves, groups.items(), strict=True):
@@ -127,7 +128,7 @@ def extreme_examples(inputs, weights, labels=None, harmful=None) -> Figure:
             axis.set_title(
                 caption, fontsize=8, color=color, pad=3, parse_math=False
             )
-            _show(axis, inputs[i], HARMFUL if bad else None)
+            _show(axis, inputs[i], limits, HARMFUL if bad else None)
     return figure
 
 
@@ -145,16 +146,25 @@ def _short(label):
     return label if len(label) <= 16 else f"{label[:15]}…"
 
 
-def _show(axis, image, frame):
+def _show(axis, image, limits, frame):
     image = np.asarray(image, "float32")
     image = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
-    image = (image - image.min()) / max(np.ptp(image), 1e-6)
-    axis.imshow(image, cmap="gray_r", interpolation="nearest")
+    low, high = limits
+    image = (image - low) / max(high - low, 1e-6)
+    axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     if frame is not None:
         axis.axis("on")
         axis.set(xticks=[], yticks=[])
         for spine in axis.spines.values():
             spine.set(color=frame, linewidth=2)
+
+
+def _limits(images):
+    """The values of black and white, the same for all images."""
+    images = np.stack(images)
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    return float(images.min()), float(images.max())
 
 
 def _figure(xlabel, ylabel):

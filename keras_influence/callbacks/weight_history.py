@@ -2,6 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_influence.data.checks import check_integer
 from keras_influence.keras_private import batches_seen
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -57,13 +58,9 @@ class WeightHistory(keras.callbacks.Callback):
 
     def __init__(self, every: int = 100, examples=1000, seed: int = 0):
         super().__init__()
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(
-                "`every` must be a positive number of steps. "
-                f"Received: every={every}."
-            )
+        check_integer("every", every, 1)
         self.every = every
-        self.examples = examples
+        self.examples = _followed(examples)
         self.seed = seed
 
     def on_train_begin(self, logs=None):
@@ -141,6 +138,20 @@ def example_weights(model) -> np.ndarray:
     return ops.convert_to_numpy(weight_values(model))
 
 
+def _followed(examples):
+    """How many examples to follow, or an array of their ids."""
+    if np.ndim(examples) == 0:
+        check_integer("examples", examples, 0)
+        return int(examples)
+    ids = np.asarray(examples)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise ValueError(
+            "`examples` must be a number of examples, or a sequence of their "
+            f"ids. Received: examples={examples}."
+        )
+    return ids.astype("int64")
+
+
 def _sample(examples, num_examples, seed):
     if isinstance(examples, int):
         # Without an array of all ids.
@@ -151,10 +162,9 @@ def _sample(examples, num_examples, seed):
             shuffle=False,
         )
         return np.sort(drawn)
-    ids = np.asarray(examples, "int64")
-    if len(ids) and not 0 <= ids.min() <= ids.max() < num_examples:
+    if len(examples) and not 0 <= min(examples) <= max(examples) < num_examples:
         raise ValueError(
             f"`examples` must be ids from 0 to {num_examples - 1}. "
             f"Received: examples={examples}."
         )
-    return ids
+    return examples

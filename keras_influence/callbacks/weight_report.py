@@ -113,7 +113,7 @@ class WeightReport(WeightHistory):
                 self.inputs, weights, self.labels, harmful
             )
             self._save(figure, "examples")
-        elif any(isinstance(text, str) for text in self.inputs):
+        elif any(isinstance(text, str | bytes) for text in self.inputs):
             self._write_texts(self.inputs, weights)
 
     def _judged(self, num_examples):
@@ -124,7 +124,7 @@ class WeightReport(WeightHistory):
             harmful = _flags(_column("harmful", self.harmful(self.model)))
             if harmful is not None and len(harmful) != num_examples:
                 raise ValueError(f"It returned {len(harmful)} rows.")
-        except ValueError as error:
+        except Exception as error:
             # The training is over: it must not be lost for a picture.
             warnings.warn(
                 "`harmful` must return one boolean for each of the "
@@ -170,6 +170,8 @@ class WeightReport(WeightHistory):
     def _text_line(self, i, text, weight):
         columns = self.example_ids, self.labels
         cells = [i if column is None else column[i] for column in columns]
+        if isinstance(text, bytes):
+            text = text.decode(errors="replace")
         text = " ".join(str(text).split())
         text = text if len(text) <= 300 else f"... {text[-300:]}"
         cells = [f"{weight:.3f}", *map(markdown_cell, [*cells, text])]
@@ -204,7 +206,8 @@ def _flags(harmful):
     if harmful is None:
         return None
     harmful = np.asarray(harmful)
-    if harmful.ndim != 1 or harmful.dtype.kind not in "biuf":
+    truth = harmful.dtype.kind in "biuf" and np.isin(harmful, (0, 1)).all()
+    if harmful.ndim != 1 or not truth:
         raise ValueError(
             "`harmful` must be a boolean array of shape `(num_unlabeled,)`. "
             f"Received: shape={harmful.shape}, dtype={harmful.dtype}."

@@ -18,8 +18,8 @@ def as_arrays(nest, name: str, owner: str):
 
     Args:
         nest: dicts and tuples of arrays, tensors, pandas objects (taken by
-            position), sparse matrices, or lists of numbers or strings; other
-            lists become tuples.
+            position), sparse matrices, `SparseRows`, or lists of numbers or
+            strings; other lists become tuples.
         name: what the nest is called in an error, such as `"x"`.
         owner: the argument that it belongs to.
 
@@ -82,6 +82,8 @@ def is_missing(value) -> bool:
 
 
 def _as_array(name, leaf):
+    if isinstance(leaf, SparseRows):
+        return leaf
     if hasattr(leaf, "tocsr") or isinstance(leaf, tf.sparse.SparseTensor):
         if len(leaf.shape) != 2:
             raise ValueError(
@@ -101,6 +103,9 @@ def _as_array(name, leaf):
         )
     try:
         array = np.asarray(leaf)
+        if isinstance(leaf, list) and array.dtype.kind in "SU":
+            # NumPy makes texts of all else that is among them.
+            array = np.array(leaf, dtype=object)
         array = _from_objects(name, array) if array.dtype == "O" else array
         tf.as_dtype(array.dtype)
     except (TypeError, ValueError) as error:

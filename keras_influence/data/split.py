@@ -150,6 +150,11 @@ def _classes(labels):
                 "`y` must be integers or strings. Received: both in one array"
             )
         labels = np.array(labels.tolist())
+        if labels.ndim != 1 or labels.dtype.kind not in "biufSU":
+            raise ValueError(
+                "`y` must be integers or strings. Received: "
+                f"{labels[:1].tolist()}"
+            )
     if labels.dtype.kind == "f":
         whole = np.isfinite(labels) & (labels == np.round(labels))
         if not whole.all():

@@ -53,15 +53,19 @@ def learning_curves(history: Mapping[str, Sequence]) -> Iterable[Chart]:
     """Losses and accuracies after each epoch.
 
     Args:
-        history: dict from the names of Keras' logs to a number an epoch.
+        history: dict from the names of Keras' logs to a number an epoch, or
+            to one every few epochs.
     """
+    total = max(map(len, history.values()), default=0)
     for title, keys in CURVES.items():
         found = {key: history[key] for key in keys if len(history.get(key, ()))}
         if not found:
             continue
         figure, axes = _figure("epoch", title.lower())
         for (key, values), style in zip(found.items(), STYLES, strict=False):
-            epochs = range(1, len(values) + 1)
+            # With a `validation_freq` there are fewer, at even distances.
+            step = total // len(values)
+            epochs = np.arange(1, len(values) + 1) * step
             color = plots.HARMFUL if key.startswith("val") else plots.GOOD
             axes.plot(
                 epochs,

@@ -30,18 +30,22 @@ def confusion(given, predicted, names: Sequence[str]) -> dict[str, Any] | None:
     known = given >= 0
     if not known.any():
         return None
-    table = np.zeros((len(names), len(names)), int)
-    np.add.at(table, (given[known], predicted[known]), 1)
-    wrong = table * ~np.eye(len(names), dtype=bool)
-    most = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
-    places = np.stack(np.unravel_index(most, wrong.shape), 1).tolist()
-    pairs = [
-        (names[i], names[j], int(wrong[i, j])) for i, j in places if wrong[i, j]
-    ]
-    rows = [
-        (name, [(int(n), n / max(counts.sum(), 1)) for n in counts])
-        for name, counts in zip(names, table, strict=True)
-        if counts.sum() or len(names) <= CLASSES
-    ]
-    few = len(names) <= CLASSES
-    return {"names": list(names), "rows": rows if few else [], "pairs": pairs}
+    given, predicted = given[known], predicted[known]
+    pairs = [(names[i], names[j], n) for i, j, n in _pairs(given, predicted)]
+    found = {"names": list(names), "rows": [], "pairs": pairs}
+    if len(names) <= CLASSES:
+        table = np.zeros((len(names), len(names)), int)
+        np.add.at(table, (given, predicted), 1)
+        found["rows"] = [
+            (name, [(int(n), n / max(counts.sum(), 1)) for n in counts])
+            for name, counts in zip(names, table, strict=True)
+        ]
+    return found
+
+
+def _pairs(given, predicted):
+    """The most frequent classes that differ, and how often they do."""
+    wrong = np.stack([given, predicted], 1)[given != predicted]
+    pairs, counts = np.unique(wrong, axis=0, return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:PAIRS]
+    return [(*pairs[k].tolist(), int(counts[k])) for k in most]

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_influence.callbacks.plots import are_images
+from keras_influence.data.sparse_rows import SparseRows
 
 # What a card shows before it is opened, and at most.
 SHORT_TEXT, LONG_TEXT, SHORT_ROW = 280, 5000, 8
@@ -17,8 +18,9 @@ def shower(examples) -> Callable[[int], dict]:
     """A function that shows one example, by its place.
 
     Args:
-        examples: array of images or of rows, a list of texts, a data frame or
-            dict of columns, or `None`.
+        examples: array of images or of rows, a list of images of any sizes or
+            of texts, a sparse matrix, a data frame or dict of columns, or
+            `None`.
 
     Returns:
         A function from a place to a dict with `"image"`, a data URI, and
@@ -40,12 +42,19 @@ def shower(examples) -> Callable[[int], dict]:
         return lambda i: {}
     if examples is None:
         return lambda i: {}
+    if hasattr(examples, "tocsr") or isinstance(examples, tf.SparseTensor):
+        rows = SparseRows(examples)
+        return lambda i: _entries(rows.gather(tf.constant([i])).numpy()[0])
     if are_images(examples):
         images = np.asarray(examples)
         scale = _scale(images)
-        # Few pixels are shown as such, not as a blur.
-        tiny = max(images.shape[1:3]) <= TINY
-        return lambda i: {"image": _data_uri(scale(images[i])), "tiny": tiny}
+        return lambda i: _image(scale(images[i]))
+    if _is_ragged(examples):
+        images = list(map(np.asarray, examples))
+        if not all(are_images(image[None]) for image in images):
+            return lambda i: {}
+        scale = _scale(np.concatenate([image.ravel() for image in images]))
+        return lambda i: _image(scale(images[i]))
     if np.ndim(examples) == 2:
         names = range(1, np.shape(examples)[1] + 1)
         return lambda i: _row(names, examples[i])
@@ -53,6 +62,26 @@ def shower(examples) -> Callable[[int], dict]:
         texts = list(examples)  # A pandas series looks in its index.
         return lambda i: _text(texts[i])
     return lambda i: {}
+
+
+def _is_ragged(examples):
+    """Whether NumPy makes no array of it, as of images of several sizes."""
+    try:
+        np.shape(examples)
+    except ValueError:
+        return True
+    return False
+
+
+def _image(image):
+    # Few pixels are shown as such, not as a blur.
+    return {"image": _data_uri(image), "tiny": max(image.shape[:2]) <= TINY}
+
+
+def _entries(row):
+    """What is not zero, by the number of its column."""
+    places = np.flatnonzero(row)
+    return _row(places + 1, row[places])
 
 
 def _row(names, values):
@@ -91,10 +120,11 @@ def _scale(images):
 
 def _data_uri(image):
     image = image[..., None] if image.ndim == 2 else image
-    if max(image.shape) > PIXELS:
-        small = tf.image.resize(
-            image, (PIXELS, PIXELS), antialias=True, preserve_aspect_ratio=True
-        )
+    if max(image.shape[:2]) > PIXELS:
+        # Not `preserve_aspect_ratio`, which makes a long one 0 pixels wide.
+        scale = PIXELS / max(image.shape[:2])
+        size = [max(1, round(scale * side)) for side in image.shape[:2]]
+        small = tf.image.resize(image, size, antialias=True)
         image = tf.cast(tf.clip_by_value(tf.round(small), 0, 255), "uint8")
     data = base64.b64encode(tf.io.encode_png(image).numpy())
     return f"data:image/png;base64,{data.decode()}"

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_influence.data.checks import check_integer
 from keras_influence.data.examples import as_examples
 from keras_influence.data.semi_supervised import semi_supervised
 from keras_influence.influence.influence import Influence
@@ -100,7 +101,8 @@ def find_mislabeled(
 
     Raises:
         ValueError: if there is no loss, a set is empty, its labels are not
-            integers, or the estimator found no solution.
+            integers, an argument is outside its range, or the estimator found
+            no solution.
 
     Example:
     ```python
@@ -112,6 +114,12 @@ def find_mislabeled(
     Reference: Koh and Liang, "Understanding Black-box Predictions via
     Influence Functions", 2017, section 5.4, for influence.
     """
+    check_integer("epochs", epochs, 1)
+    if getattr(optimizer, "built", False):
+        raise ValueError(
+            "Argument `optimizer` must be a new one: it keeps what it learned "
+            f"of another model. Received: optimizer={optimizer!r}"
+        )
     x, y = train = _classes("train", train)
     if not isinstance(trusted, tf.data.Dataset):
         trusted = _classes("trusted", trusted)
@@ -122,7 +130,7 @@ def find_mislabeled(
             "`trusted` have, as SparseCategoricalCrossentropy(from_logits="
             f"True). Received: loss={loss!r}"
         )
-    with _seeded(seed):
+    with _seeded(seed), _judged_by("trusted"):
         model = InfluenceModel(untrained_clone(network), len(y))
         model.compile(
             optimizer=optimizer or keras.optimizers.Adam(0.001),
@@ -131,16 +139,16 @@ def find_mislabeled(
             validation_set=trusted,
             metrics=["accuracy"],
         )
-    # After all else that could be refused: it can take long.
-    scores = influence_scores(
-        network, train, trusted, loss=loss, influence=influence
-    )
     batches = semi_supervised(
         labeled=trusted,
         unlabeled=train,
         batch_size=batch_size,
         unlabeled_ratio=unlabeled_ratio,
         seed=seed,
+    )
+    # After all else that could be refused: it can take long.
+    scores = influence_scores(
+        network, train, trusted, loss=loss, influence=influence
     )
     steps = max(1, round(len(y) / (batch_size * unlabeled_ratio)))
     history = model.fit(
@@ -151,6 +159,16 @@ def find_mislabeled(
     return Mislabeled(
         order, scores, model.example_weights, quality, model, history
     )
+
+
+@contextlib.contextmanager
+def _judged_by(name):
+    """Lets errors call `validation_set` what it is called here."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error).replace("validation_set", name)
+        raise ValueError(text) from error
 
 
 @contextlib.contextmanager
@@ -169,10 +187,11 @@ def _classes(name, data):
     """Examples `(x, y)` with `y` of shape `(n,)`, integers."""
     if isinstance(data, list):
         data = tuple(data)
-    if not isinstance(data, tuple):
+    if not isinstance(data, tuple) or len(data) != 2:
+        parts = f" with {len(data)} parts" if isinstance(data, tuple) else ""
         raise ValueError(
             f"`{name}` must be a tuple (x, y) of arrays, whose places are what "
-            f"is found. Received: {name} of type {type(data).__name__}"
+            f"is found. Received: {name} of type {type(data).__name__}{parts}"
         )
     x, y = as_examples(name, data, {2: "(x, y)"})
     labels = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y

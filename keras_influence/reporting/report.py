@@ -12,7 +12,8 @@ from keras import ops
 
 from keras_influence.callbacks import plots
 from keras_influence.callbacks.plain_text import one_line
-from keras_influence.reporting import charts
+from keras_influence.data.checks import check_integer
+from keras_influence.reporting import charts, checks
 from keras_influence.reporting.calibration import calibration
 from keras_influence.reporting.confusion import confusion
 from keras_influence.reporting.gallery import shower
@@ -21,6 +22,7 @@ from keras_influence.reporting.predictions import (
     least_believed_first,
     probabilities_of,
 )
+from keras_influence.weighting.weighting import quality_of
 
 
 def report(
@@ -101,19 +103,22 @@ def report(
     ```
     """
     plots.figure_class()
+    check_integer("gallery", gallery, 0)
+    baselines = checks.baselines(baselines, _own_name(model))
+    settings = checks.settings(settings)
+    history, weight_history = checks.histories(history, weight_history)
+    checks.test(test, test_probabilities)
     probabilities = probabilities_of(model, examples)
     count, classes = probabilities.shape
     quality = getattr(model, "label_quality", None) if weights is None else None
-    weights = _weights(model, weights, count)
-    if quality is None:
-        quality = weights / (weights + max(weights.max(), 1e-12) / 2)
-    given = np.full(count, -1) if labels is None else _integers(labels)
-    names = _names(class_names, classes)
-    _check(count, classes, labels=given, ids=ids, shown=shown, harmful=harmful)
+    weights = checks.weights(model, weights, count)
+    quality = quality_of(weights) if quality is None else quality
+    given = checks.labels(labels, count, classes)
+    names = checks.names(class_names, classes)
+    ids = checks.ids(ids, count)
+    checks.shown(shown, count)
+    harmful = checks.harmful(harmful, count)
     predicted = probabilities.argmax(1)
-    # By place: a pandas series looks in its index.
-    ids = range(count) if ids is None else list(ids)
-    harmful = None if harmful is None else np.asarray(harmful)
     show = shower(examples if shown is None else shown)
 
     def card(i):
@@ -133,8 +138,6 @@ def report(
     order = order[(given >= 0)[order] | (given < 0).all()]
     shown_count = min(gallery, len(order) // 2)
     tested = _tested(model, test, test_probabilities, classes)
-    baselines = {} if baselines is None else baselines
-    _check_baselines(baselines)
     return write_page(
         path,
         title=title,
@@ -142,7 +145,7 @@ def report(
         summary=summary,
         facts=_facts(quality, given, predicted, tested),
         results=_results(model, tested, baselines),
-        curves=list(charts.learning_curves(_logs(history))),
+        curves=list(charts.learning_curves(history)),
         weights=_weight_charts(
             weights, given, predicted, names, weight_history, harmful
         ),
@@ -157,101 +160,16 @@ def report(
     )
 
 
-def _weights(model, weights, count):
-    if weights is None:
-        weights = getattr(model, "example_weights", None)
-    if weights is None or np.shape(weights) != (count,):
-        raise ValueError(
-            "Argument `examples` must have one row for each weight of the "
-            "model, or of `weights`, which a model without weights needs. "
-            f"Received: {count} examples, "
-            f"weights of shape {None if weights is None else np.shape(weights)}"
-        )
-    return np.asarray(weights, "float64")
-
-
-def _integers(labels):
-    """Labels of shape `(n,)`, where they are whole numbers of any type."""
-    labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.dtype.kind == "f" and (labels == np.round(labels)).all():
-        return labels.astype("int64")
-    return labels
-
-
-def _names(class_names, classes):
-    if class_names is None:
-        return [str(k) for k in range(classes)]
-    if isinstance(class_names, dict) or len(class_names) != classes:
-        raise ValueError(
-            f"Argument `class_names` must name the {classes} classes of the "
-            f"network, a list in their order. Received: {class_names!r}"
-        )
-    return [one_line(name) for name in class_names]
-
-
-def _check(count, classes, labels, **columns):
-    for name, values in {"labels": labels, **columns}.items():
-        if isinstance(values, dict):
-            values = next(iter(values.values()))
-        if values is not None and len(values) != count:
-            raise ValueError(
-                f"Argument `{name}` must have one row for each of the {count} "
-                f"examples. Received: {len(values)} rows"
-            )
-    _check_classes("labels", labels, classes, " or -1 for none")
-
-
-def _check_classes(name, labels, classes, none=""):
-    wrong = labels[:5]
-    if labels.ndim == 1 and labels.dtype.kind in "iu":
-        wrong = labels[(labels >= classes) | ((labels < 0) & (not none))][:5]
-    if len(wrong):
-        raise ValueError(
-            f"Argument `{name}` must have an integer array of shape `(n,)` for "
-            f"its labels, with classes below {classes}{none}. Received: shape "
-            f"{labels.shape}, dtype {labels.dtype}, {wrong.tolist()}"
-        )
-
-
 def _tested(model, test, probabilities, classes):
     """Probabilities and labels of trusted examples that did not train."""
     if test is None:
         return None
-    if not isinstance(test, (tuple, list)) or len(test) != 2:
-        raise ValueError(
-            f"Argument `test` must be a tuple (x, y). Received: {type(test)}"
-        )
     x, y = test
-    y = _integers(y)
-    _check_classes("test", y, classes)
+    y = checks.test_labels(y, classes)
     name = "test_probabilities"
     if probabilities is None:
         name, probabilities = "test", probabilities_of(model, x)
-    probabilities = np.asarray(probabilities)
-    if probabilities.shape != (len(y), classes):
-        raise ValueError(
-            f"Argument `{name}` must have shape {len(y), classes}, one row "
-            f"for each label. Received: {probabilities.shape}"
-        )
-    sums = probabilities.sum(1)
-    if (probabilities < 0).any() or (np.abs(sums - 1) > 1e-3).any():
-        raise ValueError(
-            f"Argument `{name}` must have probabilities, which add up to 1 in "
-            f"every row. Received: from {probabilities.min():.3g} to "
-            f"{probabilities.max():.3g}"
-        )
-    return probabilities, y
-
-
-def _check_baselines(baselines):
-    is_dict = isinstance(baselines, dict)
-    if not is_dict or not all(0 <= v <= 1 for v in baselines.values()):
-        raise ValueError(
-            "Argument `baselines` must be a dict from names to accuracies, "
-            f"from 0 to 1. Received: baselines={baselines!r}"
-        )
+    return checks.probabilities(name, probabilities, len(y), classes), y
 
 
 def _accuracy(tested):
@@ -278,6 +196,10 @@ def _sentence(model, given):
         f"{sentence}; and how much each of these should count was learned "
         f"along with it, by what helps to predict {judges}."
     )
+
+
+def _own_name(model):
+    return "with learned weights" if _learns(model) else "this training"
 
 
 def _learns(model):
@@ -315,8 +237,7 @@ def _results(model, tested, baselines):
     """Rows of the table: name, accuracy and its standard error."""
     rows = dict(baselines)
     if tested:
-        name = "with learned weights" if _learns(model) else "this training"
-        rows[name] = _accuracy(tested)
+        rows[_own_name(model)] = _accuracy(tested)
     n = len(tested[1]) if tested else None
     return [
         {
@@ -327,10 +248,6 @@ def _results(model, tested, baselines):
         }
         for name, value in rows.items()
     ]
-
-
-def _logs(history):
-    return getattr(history, "history", history) or {}
 
 
 def _weight_charts(weights, given, predicted, names, history, harmful):
@@ -360,7 +277,7 @@ def _settings(model, settings):
     if schedule is not None:
         found["inner_steps"] = schedule.inner_steps
         found["warmup_steps"] = schedule.warmup_steps
-    return found | dict(_flat(settings or {}))
+    return found | dict(_flat(settings))
 
 
 def _flat(settings, prefix=""):

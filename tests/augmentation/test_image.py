@@ -200,3 +200,12 @@ def test_fractions_are_no_gray_levels(name, low):
 def test_integers_are_gray_levels():
     with pytest.raises(ValueError, match=r"value_range=\(0, 1\)"):
         RandAugment(value_range=(0, 1))(IMAGES)
+
+
+def test_levels_above_white_are_white():
+    """As those of floats are."""
+    levels = np.array([-3, 0, 255, 256, 300, 4095]).reshape(1, 1, 6, 1)
+    layer = RandAugment(num_ops=0, cutout=0)
+    found = [np.array(layer(levels.astype(t))) for t in ("int16", "float32")]
+    np.testing.assert_array_equal(found[0].ravel(), [0, 0, 255, 255, 255, 255])
+    np.testing.assert_array_equal(*found)

@@ -67,6 +67,21 @@ def test_most_and_least_weighted_examples():
     assert least == [labels[i] for i in order[:20]]
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 1), (4, 4, 3)])
+@pytest.mark.parametrize(
+    ("kind", "white"), [("uint8", 255), ("float32", 1), ("float64", 16)]
+)
+def test_white_is_white(shape, kind, white):
+    """Of an image that is all white, too."""
+    images = np.zeros((2, *shape), kind)
+    images[1] = white
+    figure = plots.extreme_examples(images, np.arange(2.0))
+    shown = [image for axes in figure.axes for image in axes.images]
+    for image, level in zip(shown, [1, 0, 0, 1], strict=True):
+        color = image.to_rgba(image.get_array())[..., :3]
+        np.testing.assert_array_equal(color, np.full((4, 4, 3), level))
+
+
 def test_fewer_examples_than_places():
     plots.extreme_examples(np.zeros((3, 4, 4)), np.arange(3.0))
 

@@ -135,6 +135,26 @@ def test_every_must_be_positive(every):
         WeightHistory(every=every)
 
 
+@pytest.mark.parametrize(
+    "examples", [-5, "all", [0.5, 1.9], [[1, 2], [3, 4]], None]
+)
+def test_examples_that_are_none(examples):
+    """Sooner than in `fit`."""
+    with pytest.raises(ValueError, match="`examples` must be"):
+        WeightHistory(examples=examples)
+
+
+def test_numbers_of_numpy(fit):
+    histories = [
+        WeightHistory(every=kind(2), examples=kind(5))
+        for kind in (int, np.int64)
+    ]
+    for history in histories:
+        fit(history)
+    np.testing.assert_array_equal(*(history.ids for history in histories))
+    assert histories[0].steps == histories[1].steps
+
+
 @pytest.mark.parametrize("examples", [[24], [-1], [0, 99]])
 def test_ids_must_exist(fit, examples):
     with pytest.raises(ValueError, match="`examples` must be ids from 0 to 23"):

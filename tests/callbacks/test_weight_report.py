@@ -164,7 +164,8 @@ def test_lengths_that_differ_fail_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "harmful", [["yes"] * 24, np.zeros((24, 2)), {"a": 1}, 3, "no"]
+    "harmful",
+    [["yes"] * 24, np.zeros((24, 2)), {"a": 1}, 3, "no", [3, 7]],
 )
 def test_harmful_that_is_no_row_of_booleans(tmp_path, harmful):
     with pytest.raises(ValueError, match="`harmful` must be"):
@@ -185,12 +186,23 @@ def test_one_column_is_a_row_of_values(fit, tmp_path):
     assert [row["harmful"] for row in rows][3:5] == ["False", "True"]
 
 
-@pytest.mark.parametrize("judged", [np.zeros(23), ["no"] * 24])
-def test_a_wrong_judgement_does_not_cost_the_training(fit, tmp_path, judged):
-    report = WeightReport(tmp_path, harmful=lambda model: judged)
+def failing(model):
+    raise KeyError("labels")
+
+
+@pytest.mark.parametrize(
+    "judge", [lambda model: np.zeros(23), lambda model: ["no"] * 24, failing]
+)
+def test_a_wrong_judgement_does_not_cost_the_training(fit, tmp_path, judge):
+    report = WeightReport(tmp_path, harmful=judge)
     with pytest.warns(UserWarning, match="`harmful` must return one boolean"):
         fit(report)
     assert list(read(tmp_path / "weights.csv")[0]) == ["index", "weight"]
+
+
+def test_texts_of_bytes(fit, tmp_path):
+    fit(WeightReport(tmp_path, inputs=[b"plain text"] * 24))
+    assert "| plain text |" in (tmp_path / "examples.md").read_text()
 
 
 def test_texts_of_data_are_escaped(fit, tmp_path):

@@ -72,6 +72,19 @@ def test_lists_of_strings_are_texts_and_lists_of_arrays_inputs():
     assert first.shape == second.shape == (ROWS, 2)
 
 
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a", float("nan")], "must have a value everywhere.* in rows 1"),
+        (["a", None], "must have a value everywhere.* in rows 1"),
+        (["a", 1, True], "both in one array"),
+    ],
+)
+def test_lists_that_are_not_all_texts(texts, message):
+    with pytest.raises(ValueError, match=message):
+        as_arrays(texts, "x", "labeled")
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "uint16", "uint64"])
 def test_labels_do_not_wrap(dtype):
     largest = 1 if dtype == "bool" else min(np.iinfo(dtype).max, 2**63 - 1)

@@ -189,6 +189,7 @@ def test_rows_without_a_label_are_unlabelled(y, gap, form, labeled, balanced):
         (r"classes.*\[0.5 1.5\]", {"y": np.array([0, 1.5, 0.5])}),
         ("classes.*inf", {"y": np.array([0, np.inf, np.nan])}),
         ("both in one array", {"y": [0, "cat", None]}),
+        ("integers or strings", {"y": pd.Series([(0, 1), (1, 0)])}),
         ("all are negative or missing", {"y": [None, np.nan]}),
         ("the string 'nan'", {"y": np.array(["cat", np.nan])}),
         ("the string 'nan'", {"y": np.array([b"cat", np.nan])}),

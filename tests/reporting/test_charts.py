@@ -54,6 +54,18 @@ def test_the_last_values_are_said():
     assert accuracy.caption == "After the last epoch: trusted labels 0.75."
 
 
+def test_values_of_every_fifth_epoch(monkeypatch):
+    """As `fit(validation_freq=5)` gives them."""
+    monkeypatch.setattr(charts, "svg", lambda figure: figure)
+    logs = {"loss": np.arange(10.0), "val_loss": [5.0, 10.0]}
+    [chart] = charts.learning_curves(logs)
+    lines = {
+        line.get_label(): line.get_xdata() for line in chart.svg.axes[0].lines
+    }
+    np.testing.assert_array_equal(lines["training"], range(1, 11))
+    np.testing.assert_array_equal(lines["held out"], [5, 10])
+
+
 def test_the_class_that_counts_least():
     chart = charts.weights_by_class(
         np.array([1.0, 1.0, 0.2, 0.4]), np.array([0, 0, 2, 2]), ["a", "b", "c"]

@@ -21,5 +21,14 @@ def test_many_classes_are_listed_only():
     assert len(found["pairs"]) == 12
 
 
+def test_very_many_classes():
+    """No table of all pairs, which would take 20 GB."""
+    names = [str(k) for k in range(50_000)]
+    given = np.array([7, 7, 9, 3, -1, 4])
+    predicted = np.array([8, 8, 49_999, 3, 2, 1])
+    found = confusion(given, predicted, names)
+    assert found["pairs"] == [("7", "8", 2), ("4", "1", 1), ("9", "49999", 1)]
+
+
 def test_no_label():
     assert confusion(np.full(3, -1), np.zeros(3, int), ["a"]) is None

@@ -3,6 +3,7 @@ import base64
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 from keras_influence.reporting.gallery import LONG_TEXT, shower
@@ -39,6 +40,41 @@ def test_large_images_become_small():
     assert decoded(card).shape == (96, 192, 3)
     assert np.all(decoded(card) == 7)
     assert not card["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [
+        ((1000, 1), (192, 1, 1)),
+        ((2000, 3), (192, 1, 1)),
+        ((1, 1000, 3), (1, 192, 3)),
+    ],
+)
+def test_long_images_keep_a_pixel(shape, shown):
+    card = shower(np.full((2, *shape), 7, "uint8"))(1)
+    assert decoded(card).shape == shown
+    assert np.all(decoded(card) == 7)
+
+
+def test_images_of_several_sizes():
+    sizes = (4, 5), (9, 3), (300, 30)
+    images = [np.full((*size, 3), k, "uint8") for k, size in enumerate(sizes)]
+    show = shower(images)
+    for k, shape in enumerate([(4, 5, 3), (9, 3, 3), (192, 19, 3)]):
+        assert decoded(show(k)).shape == shape
+        assert np.all(decoded(show(k)) == k)
+    assert [show(k)["tiny"] for k in range(3)] == [True, True, False]
+    # Levels from 0 to 1, over all of them.
+    parts = [np.full((2, 2), 0.0), np.full((3, 2), 1.0)]
+    assert [decoded(shower(parts)(k)).max() for k in range(2)] == [0, 255]
+    assert shower([[1], [2, 3]])(0) == {}
+
+
+def test_sparse_rows():
+    matrix = scipy.sparse.csr_matrix([[0, 2.5, 0, 1], [0, 0, 0, 0]])
+    show = shower(matrix)
+    assert show(0) == {"row": [("2", 2.5), ("4", 1.0)], "rest": []}
+    assert show(1) == {"row": [], "rest": []}
 
 
 @pytest.mark.parametrize("length", [10, 400, 4000, 40_000])

@@ -3,6 +3,7 @@ import random
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 import keras_influence as ki
@@ -112,9 +113,11 @@ def test_a_subclassed_network_with_a_frozen_layer():
         lambda x, y: [x, y],
         lambda x, y: (x, y[:, None]),
         lambda x, y: (x, y.astype("float32")),
+        lambda x, y: (scipy.sparse.csr_matrix(x), y),
+        lambda x, y: (scipy.sparse.coo_array(x), y),
     ],
 )
-def test_labels_of_any_form(form):
+def test_data_of_any_form(form):
     train, trusted = draw(40, 1), draw(20, 2)
     plain, other = (
         quick(quiet_network(), make(*train), make(*trusted))
@@ -136,6 +139,7 @@ def test_trusted_labels_in_a_stream():
         (lambda x, y: (x, y + 0.5), "one whole number a row"),
         (lambda x, y: tf.data.Dataset.from_tensors((x, y)), r"\(x, y\)"),
         (lambda x, y: x, r"\(x, y\)"),
+        (lambda x, y: (x, y, y), r"tuple \(x, y\).*3 parts"),
     ],
 )
 def test_what_is_no_labelled_set(change, message, monkeypatch):
@@ -145,6 +149,47 @@ def test_what_is_no_labelled_set(change, message, monkeypatch):
     train, trusted = draw(40, 1), draw(20, 2)
     with pytest.raises(ValueError, match=f"`train` must .*{message}"):
         quick(quiet_network(), change(*train), trusted)
+
+
+def built():
+    optimizer = keras.optimizers.SGD()
+    optimizer.build(quiet_network().trainable_variables)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be an integer of at least 1"),
+        ({"epochs": 1.5}, "`epochs` must be an integer of at least 1"),
+        ({"batch_size": 0}, "`batch_size` must"),
+        ({"optimizer": built}, "`optimizer` must be a new one"),
+    ],
+)
+def test_settings_that_cannot_be(arguments, message, monkeypatch):
+    """Before anything that takes long."""
+    monkeypatch.setattr(mislabeled, "influence_scores", None)
+    train, trusted = draw(40, 1), draw(20, 2)
+    arguments = {k: v() if callable(v) else v for k, v in arguments.items()}
+    with pytest.raises(ValueError, match=message):
+        ki.find_mislabeled(
+            quiet_network(), train, trusted, loss=LOSS, **arguments
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, y: (x, y + 9),
+        lambda x, y: tf.data.Dataset.from_tensors((x, y)),
+    ],
+)
+def test_errors_name_the_trusted_set(change, monkeypatch):
+    monkeypatch.setattr(mislabeled, "influence_scores", None)
+    train, trusted = draw(40, 1), change(*draw(20, 2))
+    with pytest.raises(ValueError, match="`trusted`") as raised:
+        quick(quiet_network(), train, trusted)
+    assert "validation_set" not in str(raised.value)
 
 
 def test_a_single_logit(monkeypatch):

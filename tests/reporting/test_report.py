@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
+import tensorflow as tf
 
 import keras_influence as ki
 from tests.cases import reports
@@ -106,7 +108,7 @@ def test_the_ends_of_the_order(training, tmp_path, given):
     model, (x, y), *_ = training
     weights, quality = model.example_weights, model.label_quality
     if given is not None:
-        weights, quality = given, given / (given + 1)
+        weights, quality = given, given / (given + given.mean() / 2)
     found = page(tmp_path, training, weights=given, gallery=2)
     cards = re.findall(r"weight ([\d.]+) id (\d+)", found.words)
     logits = model.network.predict(x, verbose=0)
@@ -125,7 +127,7 @@ def test_given_labels_are_what_can_be_wrong(training, tmp_path, labeled):
     weights = np.linspace(2, 0, 30)  # the others are less believed
     found = page(tmp_path, training, labels=given, weights=weights, gallery=8)
     shown = [int(i) for i in re.findall(r"weight [\d.]+ id (\d+)", found.words)]
-    quality = weights / (weights + 1)
+    quality = weights / (weights + weights.mean() / 2)
     if labeled:
         assert max(shown) < labeled
         assert "The given labels of lowest quality" in found.words
@@ -226,6 +228,25 @@ def test_series_are_read_by_place(training, tmp_path):
         ),
         ({"baselines": 0.91}, "`baselines` must be a dict"),
         ({"baselines": {"a": 0.9, "b": 91.0}}, "'b': 91.0}"),
+        ({"baselines": {"a": "95%"}}, "`baselines` must be a dict"),
+        ({"baselines": {"with learned weights": 0.9}}, "the model itself"),
+        (
+            {"test": (None, [0]), "test_probabilities": [[np.nan, 0.5, 0.5]]},
+            "`test_probabilities` must have probabilities",
+        ),
+        ({"test_probabilities": [[1.0, 0.0, 0.0]]}, "pass `test=(None, y)`"),
+        ({"labels": np.full(30, 2**63, "uint64")}, "below 3"),
+        ({"weights": np.full(30, np.nan)}, "`weights` must be finite"),
+        ({"weights": np.full(30, -1.0)}, "`weights` must be finite"),
+        ({"gallery": -1}, "`gallery` must be an integer"),
+        ({"gallery": 2.5}, "`gallery` must be an integer"),
+        ({"harmful": ["no"] * 30}, "`harmful` must have one row"),
+        ({"harmful": [3, 7]}, "`harmful` must have one row"),
+        ({"shown": {"a": range(30), "b": [1]}}, "`shown` must have one row"),
+        ({"history": [1, 2]}, "`history` must be what `fit` returned"),
+        ({"history": {"loss": 0.5}}, "`history` must be what `fit` returned"),
+        ({"weight_history": ki.callbacks.WeightHistory()}, "of a `fit`"),
+        ({"settings": [1]}, "`settings` must be a dict"),
         ({"class_names": {0: "a", 1: "b", 2: "c"}}, "a list in their order"),
         ({"ids": ["a"]}, "`ids` must have one row"),
         ({"shown": {"a": [1]}}, "`shown` must have one row"),
@@ -239,6 +260,40 @@ def test_series_are_read_by_place(training, tmp_path):
 def test_arguments_that_do_not_fit(training, tmp_path, arguments, expected):
     with pytest.raises(ValueError, match=re.escape(expected)):
         page(tmp_path, training, **arguments)
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint64", "object", "float32"])
+def test_labels_of_any_type(training, tmp_path, kind):
+    _, (_, y), *_ = training
+    y = np.minimum(y, 1)
+    pages = [
+        page(
+            tmp_path, training, labels=labels, test=(draw(9, 3)[0], labels[:9])
+        )
+        for labels in (y, y.astype(kind), y.astype(kind)[:, None])
+    ]
+    assert pages[0].text == pages[1].text == pages[2].text
+
+
+@pytest.mark.parametrize(
+    "kind", ["csr_matrix", "csc_matrix", "coo_matrix", "csr_array", "tensor"]
+)
+def test_sparse_examples(training, tmp_path, kind):
+    """What is not zero is shown."""
+    _, (x, y), *_ = training
+    x = np.where(np.arange(4) == 2, 0, x).astype("float32")
+    if kind == "tensor":
+        sparse = tf.sparse.from_dense(x)
+    else:
+        sparse = getattr(scipy.sparse, kind)(x)
+    found = page(tmp_path, training, examples=sparse, labels=y)
+    cells = [tag for tag, _ in found.tags if tag == "dt"]
+    assert cells
+    dense = page(tmp_path, training, examples=x, labels=y)
+    weights = [
+        re.findall(r"weight [\d.]+ id \d+", p.words) for p in (found, dense)
+    ]
+    assert weights[0] == weights[1]
 
 
 def test_a_network_without_weights(training, tmp_path):
