@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from applications.checks import check
 from applications.presets import PRESETS, TRAININGS
-from applications.recipe import ROOMS, build, resolve
+from applications.recipe import ROOMS, argument, build, resolve
 
 
 def test_presets_are_plain_and_stay_as_they_are():
@@ -134,6 +134,9 @@ def test_another_optimizer_averages_as_the_one_before():
         "use_ema": kept["use_ema"],
         "ema_momentum": kept["ema_momentum"],
     }
+    # Its schedule starts at the rate that it has by default.
+    assert argument("optimizer", recipe["optimizer"], "learning_rate") == 0.001
+    assert argument("optimizer", kept, "learning_rate") == 0.03
     assert (
         resolve("fixmatch_cifar10_250", ["schedule=none"])["schedule"] is None
     )

@@ -72,6 +72,8 @@ def test_bert_rises_and_falls_in_a_line():
     for step, rate in {**expected, 20_000: 0.0}.items():
         assert float(schedule(step)) == pytest.approx(rate, 1e-5, 1e-12)
     assert float(WarmupLinear(1.0, 10, warmup_steps=0)(0)) == 1.0
+    # A long rise is not cut short by the fall.
+    assert float(WarmupLinear(1.0, 10, warmup_steps=8)(7)) == 7 / 8
     again = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(schedule)
     )
