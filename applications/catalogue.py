@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from applications.presets import GROUPS, LETTERS, PRESETS, SCALES, VARIANTS
+from applications.presets import GROUPS, LETTERS, SCALES, VARIANTS
 from applications.presets.tables import described
-from applications.recipe import known, paths
+from applications.recipe import paths
 
 # By the name of a loss: `list` and `show` do without importing TensorFlow.
 METHODS = {
@@ -49,7 +49,10 @@ def listed(search: str = "") -> Group:
         if rows:
             tables.append(_table(title, dict(_together(rows))))
     if not tables:
-        known(search, PRESETS, "preset")
+        raise ValueError(
+            f"No preset has {search!r} in its name or its description; `list` "
+            "shows all."
+        )
     hint = "`show NAME` explains one, `run NAME` trains it."
     return Group(*tables, "", hint)
 

@@ -144,6 +144,12 @@ def _read(path):
     if not path:
         raise ValueError("Say where your data is, as `--set file=data.csv`.")
     path = pathlib.Path(path).expanduser()
+    if not path.is_file():
+        what = "This is a folder" if path.is_dir() else "No such file"
+        raise ValueError(
+            f"{what}: {path}. Say where your table is, as `--set "
+            "file=data.csv` or, of images, `--set labels=labels.csv`."
+        )
     kind = path.suffix.lower()
     if kind in (".json", ".jsonl", ".ndjson"):
         lines = "" if kind == ".json" else ", lines=True"

@@ -47,8 +47,8 @@ class InfluenceModel(InfluenceTrainer):
         network: a `keras.Model` of any kind that maps inputs to logits and
             ends in a Dense layer.
         num_unlabeled: integer, the number of unlabelled examples; their ids
-            are `0` to `num_unlabeled - 1`. With a `weight_network` that keeps
-            nothing of single examples, `None`.
+            are `0` to `num_unlabeled - 1`. `None` with a `weight_network` that
+            keeps nothing of single examples. Defaults to `None`.
         initial_weight: float, where every weight starts, or `None` for the
             `initial_weight` of the unlabelled loss: 0.1 for given labels, 1
             for others. Defaults to `None`.
@@ -182,8 +182,9 @@ class InfluenceModel(InfluenceTrainer):
         Args:
             optimizer: a `keras.optimizers.Optimizer` or its name, for the
                 network. Defaults to `"sgd"`.
-            loss: a Keras loss of logits, for the labelled examples.
-            unlabeled_loss: a `keras_influence.losses.UnlabeledLoss`.
+            loss: a Keras loss of logits, for the labelled examples. There is
+                no default: `None` is refused.
+            unlabeled_loss: a `keras_influence.losses.UnlabeledLoss`, likewise.
             weight_optimizer: a `keras_influence.optimizers.RowOptimizer`, for
                 the weights. `None` takes `MAdam(0.01)` for weights that are
                 predicted, `Evidence(2.0)` for free ones. Defaults to `None`.
@@ -193,7 +194,8 @@ class InfluenceModel(InfluenceTrainer):
             validation_set: tuple `(x, y)` of arrays or a `tf.data.Dataset` of
                 single examples: what the weights are judged by. It is kept in
                 memory, not saved with the model, and not `fit`'s
-                `validation_data`. Trusted labels may train and judge.
+                `validation_data`. Trusted labels may train and judge. `None`
+                keeps the one there is. Defaults to `None`.
             inner_steps: integer, network steps for every step of the weights.
                 `None` keeps the weights constant. Defaults to `2`.
             warmup_steps: integer, network steps before the weights move, those

@@ -23,7 +23,9 @@ class Evidence(RowOptimizer):
     where `start` is where in the range the element was at first. Nothing is
     forgotten: where `MAdam` follows the last gradients, this one weighs all of
     them, so it tells harmful from useful examples in few visits. For examples
-    whose influence changes its sign in training, take `MAdam`.
+    whose influence changes its sign in training, take `MAdam`. A weight is what
+    its gradients say: one that is set by hand, or restored without this
+    optimizer, as by `keras.callbacks.EarlyStopping`, lasts until the next.
 
     Args:
         learning_rate: positive float, `LearningRateSchedule` or a callable

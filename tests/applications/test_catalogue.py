@@ -35,7 +35,7 @@ def test_labels_share_a_row():
 
 
 def test_a_search_without_a_match():
-    with pytest.raises(ValueError, match="Unknown preset 'zzz'"):
+    with pytest.raises(ValueError, match="No preset has 'zzz'"):
         listed("zzz")
 
 
