@@ -12,6 +12,8 @@ from keras_influence.data.sparse_rows import SparseRows
 # What a card shows before it is opened, and at most.
 SHORT_TEXT, LONG_TEXT, SHORT_ROW = 280, 5000, 8
 PIXELS, TINY = 192, 48
+# What is longer, in parts of its width, is no picture.
+LONGEST = 48
 
 
 def shower(examples) -> Callable[[int], dict]:
@@ -74,6 +76,8 @@ def _is_ragged(examples):
 
 
 def _image(image):
+    if max(image.shape[:2]) > LONGEST * min(image.shape[:2]):
+        return {}  # a series
     # Few pixels are shown as such, not as a blur.
     return {"image": _data_uri(image), "tiny": max(image.shape[:2]) <= TINY}
 
@@ -86,10 +90,17 @@ def _entries(row):
 
 def _row(names, values):
     cells = [
-        (str(name), value.item() if isinstance(value, np.generic) else value)
+        (str(name), _plain(value))
         for name, value in zip(names, values, strict=True)
     ]
     return {"row": cells[:SHORT_ROW], "rest": cells[SHORT_ROW:]}
+
+
+def _plain(value):
+    """Python's own number, floats to the digits that a person reads."""
+    if isinstance(value, np.floating):
+        return float(f"{value:.6g}")
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _text(text):
@@ -121,10 +132,9 @@ def _scale(images):
 def _data_uri(image):
     image = image[..., None] if image.ndim == 2 else image
     if max(image.shape[:2]) > PIXELS:
-        # Not `preserve_aspect_ratio`, which makes a long one 0 pixels wide.
-        scale = PIXELS / max(image.shape[:2])
-        size = [max(1, round(scale * side)) for side in image.shape[:2]]
-        small = tf.image.resize(image, size, antialias=True)
+        small = tf.image.resize(
+            image, (PIXELS, PIXELS), antialias=True, preserve_aspect_ratio=True
+        )
         image = tf.cast(tf.clip_by_value(tf.round(small), 0, 255), "uint8")
     data = base64.b64encode(tf.io.encode_png(image).numpy())
     return f"data:image/png;base64,{data.decode()}"
