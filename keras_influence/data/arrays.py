@@ -115,6 +115,10 @@ def _as_array(name, leaf):
             f"{name} must be an array of numbers or strings, with rows of "
             f"one shape. Received: {type(leaf).__name__} ({error})"
         ) from error
+    if array.dtype.kind == "c":
+        raise ValueError(
+            f"{name} must be real numbers or strings. Received: complex ones"
+        )
     if array.ndim == 0:
         raise ValueError(
             f"{name} must hold arrays, tensors, data frames or lists, with "

@@ -336,6 +336,13 @@ def check_fit(model: Any, x: Any, arguments: dict) -> None:
                 f"Received: {name} of type {type(given).__name__}"
             )
     validation = arguments.get("validation_data")
+    shape = getattr(validation, "shape", None)
+    if shape is not None:
+        raise ValueError(
+            "Argument `validation_data` of `fit()` must be a tuple (x, y) or a "
+            "data set of such. Received: an array or a tensor of shape "
+            f"{tuple(shape)}"
+        )
     check_evaluated(getattr(validation, "element_spec", None))
     _check_count(model.weighting.num_examples, x)
     endless = isinstance(x, tf.data.Dataset) and (

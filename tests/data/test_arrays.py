@@ -78,9 +78,10 @@ def test_lists_of_strings_are_texts_and_lists_of_arrays_inputs():
         (["a", float("nan")], "must have a value everywhere.* in rows 1"),
         (["a", None], "must have a value everywhere.* in rows 1"),
         (["a", 1, True], "both in one array"),
+        ([1j, 2.0], "must be real numbers"),
     ],
 )
-def test_lists_that_are_not_all_texts(texts, message):
+def test_lists_that_are_not_all_of_a_kind(texts, message):
     with pytest.raises(ValueError, match=message):
         as_arrays(texts, "x", "labeled")
 

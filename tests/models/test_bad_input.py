@@ -54,6 +54,12 @@ def test_data_of_training_is_not_evaluated(method):
         getattr(model, method)(data(), verbose=0, **arguments)
 
 
+def test_validation_data_without_labels():
+    x, _ = draw(6, 1)
+    with pytest.raises(ValueError, match=r"`validation_data`.*tuple \(x, y\)"):
+        fit(compiled(linear_network()), 1, validation_data=x)
+
+
 def test_negative_ids():
     batch = next(iter(data()))
     batch["unlabeled"]["index"] = tf.range(-1, 7, dtype="int64")
