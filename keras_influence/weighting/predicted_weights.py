@@ -241,7 +241,7 @@ def _has_label(examples):
     A loss may count what has none by what the network itself predicts.
     """
     label = ops.convert_to_tensor(examples.label)
-    if len(label.shape) == 2 and label.shape[-1] > 1:
+    if len(label.shape) == 2 and label.shape[-1] != 1:
         known = ops.any(label > 0, -1)  # probabilities, or zeros for none
     else:
         known = ops.reshape(label, (-1,)) >= 0
