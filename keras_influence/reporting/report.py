@@ -63,9 +63,9 @@ def report(
         ids: sequence of length `n`, what your data calls the examples.
             Defaults to `None`: their places.
         class_names: sequence of strings. Defaults to `None`: numbers.
-        shown: the examples as people see them: an array of images, a list of
-            texts, a data frame or dict of columns. Defaults to `None`:
-            `examples`.
+        shown: the examples as people see them: images, of one size or a list
+            of several, a list of texts, a data frame or dict of columns.
+            Defaults to `None`: `examples`.
         test: tuple `(x, y)`, trusted examples that did not train, for
             accuracy and calibration. Defaults to `None`.
         test_probabilities: float array of shape `(len(y), classes)`, in place
@@ -77,7 +77,9 @@ def report(
             Defaults to `None`.
         weight_history: a `callbacks.WeightHistory` of that `fit`. Defaults to
             `None`.
-        weights: float array of shape `(n,)`. Defaults to `None`: the model's.
+        weights: float array of shape `(n,)`, not negative; what is below half
+            of the mean is doubted. Defaults to `None`: the model's, doubted by
+            its `label_quality`.
         harmful: boolean array of shape `(n,)`, which examples are known to be
             bad, in an experiment. Defaults to `None`.
         title: str. Defaults to `"What the example weights found"`.
