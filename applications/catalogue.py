@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from applications.presets import GROUPS, LETTERS, SCALES, VARIANTS
+from applications.presets import GROUPS, LETTERS, PRESETS, SCALES, VARIANTS
 from applications.presets.tables import described
-from applications.recipe import paths
+from applications.recipe import nearest, paths
 
 # By the name of a loss: `list` and `show` do without importing TensorFlow.
 METHODS = {
@@ -50,8 +50,8 @@ def listed(search: str = "") -> Group:
             tables.append(_table(title, dict(_together(rows))))
     if not tables:
         raise ValueError(
-            f"No preset has {search!r} in its name or its description; `list` "
-            "shows all."
+            f"No preset has {search!r} in its name or its description. "
+            f"{nearest(search, PRESETS)}"
         )
     hint = "`show NAME` explains one, `run NAME` trains it."
     return Group(*tables, "", hint)

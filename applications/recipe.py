@@ -173,12 +173,17 @@ def known(name: str, names: Iterable[str], what: str) -> str:
     """Returns `name` if it is one of `names`; else says which are nearest."""
     names = list(dict.fromkeys(names))
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"Known: {', '.join(names)}."
-        if near:
-            hint = f"Did you mean {_either(near)}?"
-        raise ValueError(f"Unknown {what} {name!r}. {hint}")
+        raise ValueError(f"Unknown {what} {name!r}. {nearest(name, names)}")
     return name
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What may have been meant by a name that is none of `names`."""
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean {_either(near)}?"
+    return f"Known: {', '.join(names)}."
 
 
 def _set(recipe, key, value):
