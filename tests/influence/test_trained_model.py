@@ -10,42 +10,6 @@ import keras_influence as ki
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def test_no_model():
-    x, y = np.zeros((4, 3)), np.zeros(4, int)
-    with pytest.raises(ValueError, match=r"`model` must be a `keras.Model`"):
-        ki.influence_scores(None, (x, y), (x, y), loss=LOSS)
-
-
-def test_sequences_in_a_dataset():
-    """With a label at every place they are no batches."""
-    random = np.random.default_rng(0)
-    x = random.integers(0, 20, (12, 6))
-    y = random.integers(0, 5, (12, 6))
-    model = keras.Sequential(
-        [
-            keras.Input((6,), dtype="int64"),
-            keras.layers.Embedding(20, 4),
-            keras.layers.Dense(5),
-        ]
-    )
-    slices = tf.data.Dataset.from_tensor_slices
-    influence = ki.Influence("all", solver=ki.solvers.Identity())
-    of_arrays, of_data_sets = (
-        ki.influence_scores(
-            *(model, of((x, y)), of((x[:5], y[:5]))),
-            loss=LOSS,
-            influence=influence,
-        )
-        for of in (lambda data: data, slices)
-    )
-    np.testing.assert_allclose(of_data_sets, of_arrays, rtol=1e-5)
-    batches = slices((x, y[:, 0])).batch(4, drop_remainder=True)
-    with pytest.raises(ValueError, match="unbatch"):
-        ki.influence_scores(
-            *(model, batches, (x, y)), loss=LOSS, influence=influence
-        )
-
-
 def test_the_network_is_traced_once_a_form_of_data():
     calls = []
 
