@@ -185,6 +185,34 @@ def test_data_of_another_form():
         scores(network(), train=TRAIN[0])
 
 
+def test_a_loop_is_what_it_does():
+    """Its second derivatives have no forward mode."""
+
+    def step(_, z):
+        return z * keras.ops.tanh(z)
+
+    def model(written_out):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((4,))
+        z = keras.layers.Dense(3)(inputs)
+        if written_out:
+            z = step(2, step(1, step(0, z)))
+        else:
+            z = keras.ops.fori_loop(0, 3, step, z)
+        return keras.Model(inputs, keras.layers.Dense(3)(z))
+
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(6, 4)).astype("float32"), np.arange(6) % 3
+    influence = ki.Influence("all", solver=ki.solvers.Exact(damping=10.0))
+    found, expected = (
+        ki.influence_scores(
+            model(written_out), (x, y), (x, y), loss=LOSS, influence=influence
+        )
+        for written_out in (False, True)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 def test_no_model():
     x, y = np.zeros((4, 3)), np.zeros(4, int)
     with pytest.raises(ValueError, match=r"`model` must be a `keras.Model`"):
