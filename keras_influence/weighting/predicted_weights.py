@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_influence.replicas import of_all_replicas, of_this_replica
+from keras_influence.replicas import of_all_replicas
 from keras_influence.weighting.example_weights import ExampleWeights
 from keras_influence.weighting.running_means import RunningMeans
 from keras_influence.weighting.signals import Examples
@@ -16,6 +16,8 @@ from keras_influence.weighting.weighting import Weighting, quality_of
 
 # How far below 0 the sigmoid goes before it is cut, as in L0 regularization.
 STRETCH = 0.1
+# What part of a mean loss another must be below to be clearly lower.
+CLEARLY_LOWER = 0.5
 # The weight networks of models that were built.
 _TAKEN: weakref.WeakSet = weakref.WeakSet()
 
@@ -29,10 +31,11 @@ class PredictedWeights(Weighting):
     is learned by heart all the same when training is long.
 
     Where labels were given and mean losses are kept, no weight is above the one
-    that would be its own if those of the batch's labels were handed out in the
-    order of mean losses, the highest to the lowest: the network says how much
-    of a batch to believe, and a label must not be among those that are learned
-    late.
+    that would be left if the labels of the batch with less than half of its
+    mean loss took the highest: the network says how much of a batch to
+    believe, and a label must not be among those that are learned late. Where no
+    mean loss is half of another, all labels are learned alike, and the network
+    alone decides.
 
     Args:
         weight_network: a `WeightNetwork`.
@@ -170,7 +173,7 @@ class PredictedWeights(Weighting):
         weights = self.max_weight * _stretched_sigmoid(outputs)
         if self.mean_losses is None or examples.label is None:
             return weights
-        limits = _in_order_of(examples.mean_loss, weights, _has_label(examples))
+        limits = _limits(weights, examples.mean_loss, _has_label(examples))
         # The derivative goes on as if there were no limit.
         return weights - ops.stop_gradient(ops.relu(weights - limits))
 
@@ -248,21 +251,21 @@ def _has_label(examples):
     return known & (examples.mask > 0)
 
 
-def _in_order_of(losses, weights, labeled):
-    """The weights of a batch, the highest at the lowest loss, and so on.
+def _limits(weights, losses, labeled):
+    """What is left to each once labels of clearly lower loss took the highest.
 
-    Examples without a label keep their own, and give it to none.
+    Examples without a label keep their own weight, and take none.
     """
-    size = ops.shape(weights)[0]
-    ranked = ops.where(labeled, weights, -1.0)
+    labeled &= tf.math.is_finite(losses)
     losses = ops.where(labeled, losses, float("inf"))
-    ranked, losses = of_all_replicas(ranked, losses)
-    count = ops.shape(ranked)[0]
-    ordered, _ = tf.math.top_k(ranked, count)
-    _, order = tf.math.top_k(-losses, count)
-    # Not `invert_permutation`, which a GPU leaves to the host.
-    limits = tf.scatter_nd(order[:, None], ordered, [count])
-    return ops.where(labeled, of_this_replica(limits, size), weights)
+    ranked = ops.where(labeled, weights, -1.0)
+    ranked, all_losses = of_all_replicas(ranked, losses)
+    ordered, _ = tf.math.top_k(ranked, ops.shape(ranked)[0])
+    # Losses with a term of the whole batch can be negative.
+    lowest = ops.minimum(ops.min(all_losses), 0.0)
+    clearly_lower = lowest + CLEARLY_LOWER * (losses - lowest)
+    place = tf.searchsorted(ops.sort(all_losses), clearly_lower)
+    return ops.where(labeled, ops.take(ordered, place), weights)
 
 
 def _logit_of(share):

@@ -2,6 +2,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keras_influence.weighting import (
     Examples,
@@ -92,8 +94,8 @@ def test_the_mean_loss_remembers():
     )
 
 
-def test_no_given_label_counts_more_than_its_place_by_mean_loss():
-    """Of the batch's own weights, the highest for the lowest mean loss."""
+def test_labels_of_clearly_lower_mean_loss_take_the_highest_weights():
+    """Below half of it, counted from the lowest where that is negative."""
     # Mean losses of 0.5, -1.0 and 1.0, so that the network errs about two.
     examples = EXAMPLES._replace(losses=tf.constant([1.3, -2.6, 3.4]))
     layer = keras.layers.Dense(1, use_bias=False)
@@ -109,12 +111,49 @@ def test_no_given_label_counts_more_than_its_place_by_mean_loss():
         found.append((weights, slopes))
     (own, slopes), (weights, same) = found
     np.testing.assert_allclose(own, expected([0.3, -0.6, 1.4]), rtol=1e-5)
-    low, middle, high = np.sort(own)
+    _, middle, high = np.sort(own)
     np.testing.assert_allclose(
-        weights, np.minimum(own, [middle, high, low]), rtol=1e-6
+        weights, np.minimum(own, [middle, high, middle]), rtol=1e-6
     )
     # The derivative goes on as if there were no limit.
     np.testing.assert_array_equal(slopes, same)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            *(st.integers(0, 200), st.floats(-3, 3, width=16)),
+            st.integers(-1, 2),
+        ),
+        min_size=1,
+    )
+)
+def test_the_limit_is_that_of_the_documents(drawn):
+    """`λ_u ← min(λ_u, λ₍ₖ₎)`, `k - 1` labels having less than half of `L_u`."""
+    losses, outputs, labels = (
+        np.array(part) for part in zip(*drawn, strict=True)
+    )
+    count = len(losses)
+    layer = keras.layers.Dense(1, use_bias=False)
+    layer.build((None, 2))
+    layer.set_weights([np.array([[1.0], [0.0]])])
+    signals = lambda examples: tf.constant(outputs, "float32"), "mean_loss"
+    weighting = PredictedWeights(WeightNetwork(signals, layer), count, 0.3)
+    weighting.build((None, 8))
+    examples = Examples(
+        index=np.arange(count),
+        losses=tf.constant(losses, "float32"),
+        mask=tf.ones(count),
+    )
+    own = weighting(examples).numpy()
+    known = labels >= 0
+    ordered = np.sort(own[known])[::-1]
+    limits = np.full(count, np.inf)
+    for u in np.flatnonzero(known):
+        lower = np.count_nonzero(losses[known] < losses[u] / 2)
+        limits[u] = ordered[lower]
+    found = weighting(examples._replace(label=labels))
+    np.testing.assert_allclose(found, np.minimum(own, limits), rtol=1e-6)
 
 
 NUMBERS = np.array([-1, 0, -1, 1, 1])
