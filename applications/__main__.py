@@ -13,6 +13,7 @@ from rich.console import Console
 
 from applications import report
 from applications.catalogue import explained, listed
+from applications.checks import check
 from applications.recipe import resolve, sources, takes, variant
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -202,7 +203,9 @@ def _imports_kept():
 
 def _resolve(name, settings, scale):
     with _plain_errors():
-        return resolve(name, settings, scale)
+        recipe = resolve(name, settings, scale)
+        check(recipe)
+        return recipe
 
 
 @contextlib.contextmanager

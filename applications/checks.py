@@ -6,7 +6,7 @@ from applications.task import Task
 
 
 def check(recipe: dict) -> None:
-    """Refuses a recipe whose numbers contradict each other.
+    """Refuses numbers that cannot be, and what is named twice.
 
     Args:
         recipe: dict, as `resolve` gives it.
@@ -14,26 +14,6 @@ def check(recipe: dict) -> None:
     Raises:
         ValueError: if it has no steps, none that learns weights, or names a
             seed or a variant twice.
-    """
-    check_values(recipe)
-    steps = recipe["epochs"] * recipe["steps_per_epoch"]
-    warmup_steps = recipe["weights"]["warmup_steps"]
-    if warmup_steps >= steps:
-        raise ValueError(
-            "`weights.warmup_steps` must be less than `epochs` times "
-            f"`steps_per_epoch`, here {steps}, or no weight is ever learned. "
-            f"Received: {warmup_steps}."
-        )
-
-
-def check_values(recipe: dict) -> None:
-    """Refuses counts that are not positive, and what is named twice.
-
-    Args:
-        recipe: dict, as of `check`, or one of own data.
-
-    Raises:
-        ValueError: as `check`.
     """
     for name in ("epochs", "steps_per_epoch", "batch_size", "unlabeled_ratio"):
         if not recipe.get(name, 1) > 0:
@@ -51,6 +31,19 @@ def check_values(recipe: dict) -> None:
             raise ValueError(
                 f"`{name}` must name each one once. Received: {values}."
             )
+    if "weights" in recipe:
+        _check_warmup(recipe)
+
+
+def _check_warmup(recipe):
+    steps = recipe["epochs"] * recipe["steps_per_epoch"]
+    warmup_steps = recipe["weights"]["warmup_steps"]
+    if warmup_steps >= steps:
+        raise ValueError(
+            "`weights.warmup_steps` must be less than `epochs` times "
+            f"`steps_per_epoch`, here {steps}, or no weight is ever learned. "
+            f"Received: {warmup_steps}."
+        )
 
 
 def check_task(task: Task) -> None:

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 
 import keras_influence as ki
-from applications.checks import check_values
+from applications.checks import check
 from applications.own import results
 from applications.own.data import OwnData
 from applications.own.held_out import HeldOut, dense
@@ -43,7 +43,7 @@ class OwnExperiment:
         }
         # What the report is about comes last, after what it is compared with.
         self.variants = sorted(names | {LEARNED}, key=VARIANTS.index)
-        check_values(recipe)
+        check(recipe)
         data: OwnData = build("dataset", recipe["dataset"], seed=seed)
         self.data = data
         self.folds = data.folds(recipe["folds"], seed)

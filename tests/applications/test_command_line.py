@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from applications.__main__ import app
+from applications.checks import check
 from applications.presets import PRESETS, TRAININGS
 from applications.recipe import paths, resolve
 from applications.report import WORDS
@@ -63,6 +64,13 @@ def test_show_explains():
     output = invoke("show", "fixmatch_cifar10_250").output
     assert "learned, constant, authors" in output
     assert "F: FixMatch's public code" in output
+
+
+def test_show_refuses_what_run_does():
+    for name in ("digits", "own_table"):
+        result = invoke("show", name, settings=["epochs=0"])
+        assert result.exit_code == 2
+        assert "`epochs` must be positive" in result.output
 
 
 def test_show_as_json():
@@ -347,6 +355,7 @@ def show(name, settings):
     """Either a recipe that can be compared with itself, or what to mend."""
     with contextlib.suppress(ValueError):
         recipe = resolve(name, settings)
+        check(recipe)
         assert json.loads(json.dumps(recipe)) == recipe
 
 

@@ -184,6 +184,7 @@ def test_rows_without_a_label_are_unlabelled(y, gap, form, labeled, balanced):
         ("`validation` must be an integer", {"validation": -1}),
         ("`unlabeled` must be an integer", {"unlabeled": 0}),
         ("`seed` must be an integer", {"seed": -1}),
+        ("`seed` must be below", {"seed": 2**32}),
         ("argmax", {"y": np.eye(3)}),
         ("argmax", {"y": [[0, 1], [1, 0]]}),
         (r"classes.*\[0.5 1.5\]", {"y": np.array([0, 1.5, 0.5])}),
