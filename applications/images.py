@@ -41,8 +41,8 @@ def images(
         validation: int, size of the validation set. Defaults to `1024`.
         unlabeled: int, number of unlabelled images, drawn. Defaults to
             `None`: all but the validation images.
-        test: int, number of test images, the first ones. Defaults to `None`:
-            all.
+        test: int, at most how many test images, the first ones. Defaults to
+            `None`: all.
         balanced: bool, whether labelled and validation images are spread
             evenly over the classes. Defaults to `True`.
         known_classes: sequence of int, the only classes with labels, which

@@ -102,8 +102,8 @@ def texts(
             Defaults to `20`.
         unlabeled: int, number of unlabelled texts, drawn. Defaults to `None`:
             all but the validation texts.
-        test: int, number of test texts, drawn alike for every seed. Defaults
-            to `None`: all.
+        test: int, at most how many test texts, drawn alike for every seed.
+            Defaults to `None`: all.
         min_characters: int, length of the shortest text without a label.
             Defaults to `500`.
         preset: str, the BERT whose tokenizer is taken. Defaults to
