@@ -16,16 +16,6 @@ def check_integer(name: str, value, minimum: int) -> None:
         )
 
 
-def check_seed(seed) -> None:
-    """Raises unless `seed` is an integer that 32 bits hold."""
-    check_integer("seed", seed, 0)
-    if seed >= 2**32:
-        raise ValueError(
-            "`seed` must be below 2**32, as NumPy's seeds are. "
-            f"Received: seed={seed!r}"
-        )
-
-
 def check_label_form(name: str, labels: Any, training: Any) -> None:
     """Raises unless labels have the form that the training labels have.
 

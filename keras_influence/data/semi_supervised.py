@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_influence.data.checks import check_integer, check_seed
+from keras_influence.data.checks import check_integer
 from keras_influence.data.examples import as_examples
 from keras_influence.data.stream import stream
 
@@ -63,7 +63,7 @@ def semi_supervised(
         batch_size: int, labelled examples a step. Defaults to `64`.
         unlabeled_ratio: int or float, unlabelled examples for each labelled
             one; times `batch_size` it must be a whole number. Defaults to `7`.
-        seed: non-negative int below `2**32`. Defaults to `0`.
+        seed: non-negative int. Defaults to `0`.
         start_step: int, number of steps to pass over. Defaults to `0`.
         labeled_view: callable like a view, for the labelled inputs. Defaults
             to `None`.
@@ -103,7 +103,7 @@ def semi_supervised(
     labeled = as_examples("labeled", labeled, _LABELED)
     unlabeled = as_examples("unlabeled", unlabeled, _UNLABELED)
     check_integer("batch_size", batch_size, 1)
-    check_seed(seed)
+    check_integer("seed", seed, 0)
     check_integer("start_step", start_step, 0)
     check_integer("shuffle_buffer", shuffle_buffer, 1)
     _check_views(views, labeled_view)

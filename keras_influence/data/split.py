@@ -3,7 +3,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_influence.data.arrays import is_missing
-from keras_influence.data.checks import check_integer, check_seed
+from keras_influence.data.checks import check_integer
 
 # What is left of a missing value where an array is made one of strings.
 _GAPS = {"U": ["nan", "<NA>"], "S": [b"nan", b"<NA>"]}
@@ -73,7 +73,12 @@ def split(
     """
     check_integer("labeled", labeled, 1)
     check_integer("validation", validation, 0)
-    check_seed(seed)
+    check_integer("seed", seed, 0)
+    if seed >= 2**32:
+        raise ValueError(
+            "`seed` must be below 2**32, as those of NumPy's `RandomState` "
+            f"are. Received: seed={seed!r}"
+        )
     # The stream of `RandomState` is frozen, that of `default_rng` is not.
     random = np.random.RandomState(seed)
     groups = _groups(y, balanced)
