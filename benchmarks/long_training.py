@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import time
+from unittest import mock
 
 import keras
 import numpy as np
@@ -34,6 +35,7 @@ from benchmarks.effect_methods import (
     by_small_loss,
 )
 from benchmarks.effect_tasks import SCENARIOS, make
+from keras_influence.weighting import predicted_weights
 
 # Long enough for a constant weight of 1 to fall 3 points below its own peak.
 STEPS = {"fashion_mnist": 8000, "cifar10": 6000, "imdb_reviews": 4000}
@@ -107,6 +109,12 @@ def methods(trainings: Trainings) -> dict:
             **arguments,
         )
 
+    def limited(clearly_lower):
+        with mock.patch.object(
+            predicted_weights, "CLEARLY_LOWER", clearly_lower
+        ):
+            return recommended()
+
     return {
         "trusted labels only": lambda: train(0.0, share=True),
         **{
@@ -129,6 +137,9 @@ def methods(trainings: Trainings) -> dict:
         "64 labels judge": lambda: recommended(validation_draw=64),
         "features made anew": lambda: recommended(validation_reuse=1),
         "features for 8 steps": lambda: recommended(validation_reuse=8),
+        "no limit by mean loss": lambda: limited(0.0),
+        "limit by any lower mean loss": lambda: limited(1.0),
+        "limit by a factor of e": lambda: limited(1 / np.e),
         "cleanlab": lambda: with_cleanlab(trainings),
     }
 
